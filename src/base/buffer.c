@@ -12,9 +12,8 @@
 static void
 out_of_memory(size_t size)
 {
-	(void) fprintf(stderr,
-				   "omsupply_backup: out of memory (%zu bytes wanted)\n",
-				   size);
+	(void) fprintf(
+		stderr, "omsupply_backup: out of memory (%zu bytes wanted)\n", size);
 	_exit(1);
 }
 

@@ -153,8 +153,7 @@ omb_fields_get(const omb_fields *fields, const char *name)
 }
 
 bool
-omb_fields_get_u64(const omb_fields *fields, const char *name,
-				   uint64_t *value)
+omb_fields_get_u64(const omb_fields *fields, const char *name, uint64_t *value)
 {
 	const char *text = omb_fields_get(fields, name);
 	char *end;
@@ -168,8 +167,7 @@ omb_fields_get_u64(const omb_fields *fields, const char *name,
 }
 
 bool
-omb_fields_get_u32(const omb_fields *fields, const char *name,
-				   uint32_t *value)
+omb_fields_get_u32(const omb_fields *fields, const char *name, uint32_t *value)
 {
 	uint64_t wide;
 
@@ -185,9 +183,8 @@ omb_fields_get_i64(const omb_fields *fields, const char *name, int64_t *value)
 	const char *text = omb_fields_get(fields, name);
 	char *end;
 
-	if (text == NULL ||
-		!((*text >= '0' && *text <= '9') ||
-		  (*text == '-' && text[1] >= '0' && text[1] <= '9')))
+	if (text == NULL || !((*text >= '0' && *text <= '9') ||
+						  (*text == '-' && text[1] >= '0' && text[1] <= '9')))
 		return false;
 	errno = 0;
 	*value = strtoll(text, &end, 10);
