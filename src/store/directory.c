@@ -1,0 +1,436 @@
+/*
+ * directory.c: a store in a directory of a file system.
+ *
+ * An object is a file under its own name. It is written as tmp/<random>,
+ * synced, moved to its name without replacing what is there, and the
+ * directory is synced; new directories are synced in their parents. What a
+ * crash leaves is at most a file in tmp, which no reader looks at.
+ */
+#include "store/directory.h"
+
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Start writing back this much early, so that the last sync is short. */
+#define WRITEBACK_STEP (4 * 1024 * 1024)
+
+typedef struct dir_object
+{
+	omb_object base;
+	int fd;
+	char *path;
+} dir_object;
+
+typedef struct dir_upload
+{
+	omb_upload base;
+	int fd;
+	char *path;
+	off_t written;
+	off_t started; /* writing back was asked for up to here */
+} dir_upload;
+
+static char *
+object_path(const omb_store *store, const char *name)
+{
+	if (name[0] == '\0')
+		return omb_strdup(store->location);
+	return omb_format("%s/%s", store->location, name);
+}
+
+typedef struct name_list
+{
+	char **name;
+	size_t count;
+	size_t cap;
+} name_list;
+
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+static void
+name_list_free(name_list *list)
+{
+	size_t i;
+
+	for (i = 0; i < list->count; i++)
+		free(list->name[i]);
+	free(list->name);
+}
+
+/* The sorted names in a directory; none when it is not there. */
+static omb_status
+read_names(const char *path, name_list *out, omb_error *err)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	memset(out, 0, sizeof(*out));
+	if (dir == NULL && errno == ENOENT)
+		return OMB_OK;
+	if (dir == NULL)
+		return omb_error_set_errno(err, errno,
+								   "could not open directory \"%s\"", path);
+	for (errno = 0; (entry = readdir(dir)) != NULL; errno = 0)
+	{
+		/* what no object name begins with, "." and ".." among them */
+		if (entry->d_name[0] == '.')
+			continue;
+		if (out->count == out->cap)
+		{
+			out->cap = out->cap ? 2 * out->cap : 64;
+			out->name = omb_realloc(out->name, out->cap * sizeof(char *));
+		}
+		out->name[out->count++] = omb_strdup(entry->d_name);
+	}
+	if (errno != 0)
+		(void) omb_error_set_errno(err, errno,
+								   "could not read directory \"%s\"", path);
+	(void) closedir(dir);
+	if (err->status != OMB_OK)
+	{
+		name_list_free(out);
+		return err->status;
+	}
+	if (out->count > 0)
+		qsort(out->name, out->count, sizeof(char *), compare_names);
+	return OMB_OK;
+}
+
+static omb_status
+dir_list(omb_store *store, const char *folder, bool recursive,
+		 omb_store_visit visit, void *arg, omb_error *err)
+{
+	char *path = object_path(store, folder);
+	name_list list;
+	omb_status status;
+	size_t i;
+
+	status = read_names(path, &list, err);
+	free(path);
+	if (status != OMB_OK)
+		return status;
+	for (i = 0; i < list.count && status == OMB_OK; i++)
+	{
+		char *name = folder[0] == '\0' ?
+						 omb_strdup(list.name[i]) :
+						 omb_format("%s/%s", folder, list.name[i]);
+		struct stat st;
+		omb_store_entry entry;
+
+		path = object_path(store, name);
+		entry.name = name;
+		if (lstat(path, &st) != 0)
+		{
+			/* removed meanwhile */
+			if (errno != ENOENT)
+				status = omb_error_set_errno(
+					err, errno, "could not stat file \"%s\"", path);
+		}
+		else if (folder[0] == '\0' && strcmp(name, "tmp") == 0)
+			;
+		else if (S_ISDIR(st.st_mode) && recursive)
+			status = dir_list(store, name, true, visit, arg, err);
+		else
+		{
+			entry.is_folder = S_ISDIR(st.st_mode);
+			entry.size = entry.is_folder ? 0 : (uint64_t) st.st_size;
+			status = visit(&entry, arg, err);
+		}
+		free(path);
+		free(name);
+	}
+	name_list_free(&list);
+	return status;
+}
+
+static omb_status
+dir_open(omb_store *store, const char *name, omb_object **object,
+		 omb_error *err)
+{
+	char *path = object_path(store, name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	dir_object *opened;
+
+	if (fd < 0 || fstat(fd, &st) != 0)
+	{
+		bool absent = errno == ENOENT;
+
+		(void) omb_error_set_errno(err, errno, "could not open file \"%s\"",
+								   path);
+		if (absent)
+			err->status = OMB_NOT_FOUND;
+		if (fd >= 0)
+			(void) close(fd);
+		free(path);
+		return err->status;
+	}
+	opened = omb_calloc(1, sizeof(*opened));
+	opened->base.store = store;
+	opened->base.size = (uint64_t) st.st_size;
+	opened->fd = fd;
+	opened->path = path;
+	*object = &opened->base;
+	return OMB_OK;
+}
+
+static omb_status
+dir_read(omb_object *object, uint64_t offset, void *data, size_t len,
+		 omb_error *err)
+{
+	dir_object *opened = (dir_object *) object;
+	ssize_t n = omb_pread_full(opened->fd, data, len, (off_t) offset);
+
+	if (n < 0)
+		return omb_error_set_errno(err, errno, "could not read file \"%s\"",
+								   opened->path);
+	if ((size_t) n < len)
+		return omb_error_set(
+			err, OMB_DAMAGED,
+			"file \"%s\" ends at byte %" PRIu64 " of %" PRIu64 " expected",
+			opened->path, offset + (uint64_t) n, offset + len);
+	return OMB_OK;
+}
+
+static void
+dir_close(omb_object *object)
+{
+	dir_object *opened = (dir_object *) object;
+
+	(void) close(opened->fd);
+	free(opened->path);
+	free(opened);
+}
+
+static omb_status
+dir_create(omb_store *store, omb_upload **upload, omb_error *err)
+{
+	dir_upload *started;
+	uint64_t number;
+	char *path;
+	int fd;
+
+	if (getrandom(&number, sizeof(number), 0) != (ssize_t) sizeof(number))
+		return omb_error_set_errno(err, errno, "could not get random bytes");
+	path =
+		omb_format("%s/tmp/%d-%016" PRIx64, store->location, getpid(), number);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0 && errno == ENOENT)
+	{
+		/*
+		 * Only tmp itself is made: a repository that is not mounted must not
+		 * be mistaken for an empty one.
+		 */
+		char *tmp = omb_format("%s/tmp", store->location);
+
+		if (mkdir(tmp, 0700) == 0 || errno == EEXIST)
+			fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		free(tmp);
+	}
+	if (fd < 0)
+	{
+		(void) omb_error_set_errno(err, errno, "could not create file \"%s\"",
+								   path);
+		free(path);
+		return err->status;
+	}
+	started = omb_calloc(1, sizeof(*started));
+	started->base.store = store;
+	started->fd = fd;
+	started->path = path;
+	*upload = &started->base;
+	return OMB_OK;
+}
+
+static omb_status
+dir_write(omb_upload *upload, const void *data, size_t len, omb_error *err)
+{
+	dir_upload *started = (dir_upload *) upload;
+
+	if (omb_write_full(started->fd, data, len) != 0)
+		return omb_error_set_errno(err, errno, "could not write file \"%s\"",
+								   started->path);
+	started->written += (off_t) len;
+	if (started->written - started->started >= WRITEBACK_STEP)
+	{
+		/* only a hint; the sync at the end reports any failure */
+		(void) sync_file_range(started->fd, started->started,
+							   started->written - started->started,
+							   SYNC_FILE_RANGE_WRITE);
+		started->started = started->written;
+	}
+	return OMB_OK;
+}
+
+/* Move without replacing; 0, or -1 with errno, EEXIST when taken. */
+static int
+move_new(const char *from, const char *to)
+{
+	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
+		return -1;
+	/* a file system without that flag: a hard link does not replace either */
+	if (link(from, to) != 0)
+		return -1;
+	(void) unlink(from);
+	return 0;
+}
+
+/*
+ * Make the folders of an object below the root, each made durable in its
+ * parent. One that exists may be so new that it is not durable yet: whoever
+ * needs it syncs the parent too.
+ */
+static omb_status
+make_folders(const char *root, const char *name, omb_error *err)
+{
+	char *path = omb_format("%s/%s", root, name);
+	char *slash = path + strlen(root);
+	omb_status status = OMB_OK;
+
+	while (status == OMB_OK && (slash = strchr(slash + 1, '/')) != NULL)
+	{
+		char *parent;
+
+		*slash = '\0';
+		if (mkdir(path, 0700) != 0 && errno != EEXIST)
+			status = omb_error_set_errno(
+				err, errno, "could not create directory \"%s\"", path);
+		else
+		{
+			parent = omb_path_parent(path);
+			status = omb_directory_sync(parent, err);
+			free(parent);
+		}
+		*slash = '/';
+	}
+	free(path);
+	return status;
+}
+
+static omb_status
+finish_upload(dir_upload *started, const char *name, omb_error *err)
+{
+	const char *root = started->base.store->location;
+	char *path = object_path(started->base.store, name);
+	char *parent = omb_path_parent(path);
+	int rc;
+
+	if (fsync(started->fd) != 0)
+	{
+		(void) omb_error_set_errno(err, errno, "could not sync file \"%s\"",
+								   started->path);
+		goto done;
+	}
+	rc = move_new(started->path, path);
+	if (rc != 0 && errno == ENOENT)
+	{
+		if (make_folders(root, name, err) != OMB_OK)
+			goto done;
+		rc = move_new(started->path, path);
+	}
+	if (rc != 0 && errno == EEXIST)
+	{
+		(void) omb_error_set(err, OMB_EXISTS, "object \"%s\" exists already",
+							 name);
+		goto done;
+	}
+	if (rc != 0)
+	{
+		(void) omb_error_set_errno(err, errno,
+								   "could not rename file \"%s\" to \"%s\"",
+								   started->path, path);
+		goto done;
+	}
+	free(started->path);
+	started->path = NULL;
+	(void) omb_directory_sync(parent, err);
+
+done:
+	free(path);
+	free(parent);
+	return err->status;
+}
+
+static void
+dir_abort(omb_upload *upload)
+{
+	dir_upload *started = (dir_upload *) upload;
+
+	(void) close(started->fd);
+	if (started->path != NULL)
+		(void) unlink(started->path);
+	free(started->path);
+	free(started);
+}
+
+static omb_status
+dir_commit(omb_upload *upload, const char *name, omb_error *err)
+{
+	omb_status status = finish_upload((dir_upload *) upload, name, err);
+
+	dir_abort(upload);
+	return status;
+}
+
+static omb_status
+dir_remove(omb_store *store, const char *name, omb_error *err)
+{
+	char *path = object_path(store, name);
+
+	if (unlink(path) != 0)
+	{
+		bool absent = errno == ENOENT;
+
+		(void) omb_error_set_errno(err, errno, "could not remove file \"%s\"",
+								   path);
+		if (absent)
+			err->status = OMB_NOT_FOUND;
+	}
+	free(path);
+	return err->status;
+}
+
+static void
+dir_free(omb_store *store)
+{
+	free(store->location);
+	free(store);
+}
+
+omb_store *
+omb_store_directory_new(const char *path)
+{
+	static const omb_store_ops ops = {
+		.list = dir_list,
+		.open = dir_open,
+		.read = dir_read,
+		.close = dir_close,
+		.create = dir_create,
+		.write = dir_write,
+		.commit = dir_commit,
+		.abort = dir_abort,
+		.remove = dir_remove,
+		.free = dir_free,
+	};
+	omb_store *store = omb_calloc(1, sizeof(*store));
+
+	store->ops = &ops;
+	store->location = omb_path_absolute(path);
+	return store;
+}

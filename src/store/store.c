@@ -1,0 +1,125 @@
+/*
+ * store.c: what is the same for all stores.
+ */
+#include "store/store.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+omb_status
+omb_store_list(omb_store *store, const char *folder, bool recursive,
+			   omb_store_visit visit, void *arg, omb_error *err)
+{
+	return store->ops->list(store, folder, recursive, visit, arg, err);
+}
+
+omb_status
+omb_store_open(omb_store *store, const char *name, omb_object **object,
+			   omb_error *err)
+{
+	*object = NULL;
+	return store->ops->open(store, name, object, err);
+}
+
+omb_status
+omb_object_read(omb_object *object, uint64_t offset, void *data, size_t len,
+				omb_error *err)
+{
+	if (offset > object->size || len > object->size - offset)
+		return omb_error_set(err, OMB_DAMAGED,
+							 "object ends at byte %" PRIu64 " of %" PRIu64
+							 " expected",
+							 object->size, offset + len);
+	if (len == 0)
+		return OMB_OK;
+	return object->store->ops->read(object, offset, data, len, err);
+}
+
+void
+omb_object_close(omb_object *object)
+{
+	if (object != NULL)
+		object->store->ops->close(object);
+}
+
+omb_status
+omb_store_create(omb_store *store, omb_upload **upload, omb_error *err)
+{
+	*upload = NULL;
+	return store->ops->create(store, upload, err);
+}
+
+omb_status
+omb_upload_write(omb_upload *upload, const void *data, size_t len,
+				 omb_error *err)
+{
+	return upload->store->ops->write(upload, data, len, err);
+}
+
+omb_status
+omb_upload_commit(omb_upload *upload, const char *name, omb_error *err)
+{
+	return upload->store->ops->commit(upload, name, err);
+}
+
+void
+omb_upload_abort(omb_upload *upload)
+{
+	if (upload != NULL)
+		upload->store->ops->abort(upload);
+}
+
+omb_status
+omb_store_remove(omb_store *store, const char *name, omb_error *err)
+{
+	return store->ops->remove(store, name, err);
+}
+
+void
+omb_store_free(omb_store *store)
+{
+	if (store != NULL)
+		store->ops->free(store);
+}
+
+omb_status
+omb_store_put(omb_store *store, const char *name, const void *data, size_t len,
+			  omb_error *err)
+{
+	omb_upload *upload;
+
+	if (omb_store_create(store, &upload, err) != OMB_OK)
+		return err->status;
+	if (omb_upload_write(upload, data, len, err) != OMB_OK)
+	{
+		omb_upload_abort(upload);
+		return err->status;
+	}
+	return omb_upload_commit(upload, name, err);
+}
+
+omb_status
+omb_store_get(omb_store *store, const char *name, size_t max, omb_buf *out,
+			  omb_error *err)
+{
+	omb_object *object;
+	omb_status status;
+
+	if (omb_store_open(store, name, &object, err) != OMB_OK)
+		return err->status;
+	if (object->size > max)
+		status =
+			omb_error_set(err, OMB_DAMAGED,
+						  "object \"%s\" is larger than %zu bytes", name, max);
+	else
+	{
+		size_t size = (size_t) object->size;
+
+		status =
+			omb_object_read(object, 0, omb_buf_reserve(out, size), size, err);
+		if (status == OMB_OK)
+			out->len += size;
+	}
+	omb_object_close(object);
+	return status;
+}

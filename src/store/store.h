@@ -1,0 +1,124 @@
+/*
+ * store.h: a place that keeps named objects.
+ *
+ * Names are relative paths of safe components ("packs/ab/abcd..."). What
+ * every store promises:
+ *
+ *  - an object appears under its name whole or not at all, and once _commit
+ *    has returned it survives a crash;
+ *  - an object never changes: _commit fails with OMB_EXISTS and leaves the
+ *    old one when the name is taken, whoever took it, at any time;
+ *  - what was committed is listed and can be read at once;
+ *  - OMB_NOT_FOUND means that the object is proven absent. A store that
+ *    cannot tell fails with another status.
+ *
+ * Functions may be called from several threads; an omb_object or omb_upload
+ * belongs to one thread at a time.
+ */
+#ifndef OMB_STORE_STORE_H
+#define OMB_STORE_STORE_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct omb_store omb_store;
+typedef struct omb_object omb_object; /* open for reading */
+typedef struct omb_upload omb_upload; /* being written */
+
+typedef struct omb_store_entry
+{
+	const char *name; /* full name */
+	bool is_folder;	  /* only when not listing recursively */
+	uint64_t size;	  /* of an object, in bytes */
+} omb_store_entry;
+
+/* Anything but OMB_OK ends the listing, which then returns it. */
+typedef omb_status (*omb_store_visit)(const omb_store_entry *entry, void *arg,
+									  omb_error *err);
+
+/*
+ * What a kind of store implements. All are required. A store embeds omb_store
+ * as its first member; objects and uploads likewise.
+ */
+typedef struct omb_store_ops
+{
+	omb_status (*list)(omb_store *store, const char *folder, bool recursive,
+					   omb_store_visit visit, void *arg, omb_error *err);
+	omb_status (*open)(omb_store *store, const char *name, omb_object **object,
+					   omb_error *err);
+	/* Reads len bytes, which are all inside the object. */
+	omb_status (*read)(omb_object *object, uint64_t offset, void *data,
+					   size_t len, omb_error *err);
+	void (*close)(omb_object *object);
+	omb_status (*create)(omb_store *store, omb_upload **upload,
+						 omb_error *err);
+	omb_status (*write)(omb_upload *upload, const void *data, size_t len,
+						omb_error *err);
+	/* Ends the upload, whatever it returns. */
+	omb_status (*commit)(omb_upload *upload, const char *name, omb_error *err);
+	void (*abort)(omb_upload *upload);
+	omb_status (*remove)(omb_store *store, const char *name, omb_error *err);
+	void (*free)(omb_store *store);
+} omb_store_ops;
+
+struct omb_store
+{
+	const omb_store_ops *ops;
+	char *location; /* as people know it, for messages */
+};
+
+struct omb_object
+{
+	omb_store *store;
+	uint64_t size;
+};
+
+struct omb_upload
+{
+	omb_store *store;
+};
+
+/*
+ * Visit what is below a folder ("" for all), sorted by name within each
+ * folder; with recursive every object at any depth, else the objects and
+ * folders directly in it. A folder that is not there has nothing in it.
+ */
+extern omb_status omb_store_list(omb_store *store, const char *folder,
+								 bool recursive, omb_store_visit visit,
+								 void *arg, omb_error *err);
+
+/* Open an object for reading; OMB_NOT_FOUND. */
+extern omb_status omb_store_open(omb_store *store, const char *name,
+								 omb_object **object, omb_error *err);
+/* Bytes past the end are OMB_DAMAGED: somebody believed in a longer object. */
+extern omb_status omb_object_read(omb_object *object, uint64_t offset,
+								  void *data, size_t len, omb_error *err);
+extern void omb_object_close(omb_object *object);
+
+/* Begin an object whose name is known only when it is complete. */
+extern omb_status omb_store_create(omb_store *store, omb_upload **upload,
+								   omb_error *err);
+extern omb_status omb_upload_write(omb_upload *upload, const void *data,
+								   size_t len, omb_error *err);
+extern omb_status omb_upload_commit(omb_upload *upload, const char *name,
+									omb_error *err);
+/* Forget an upload that was not committed; NULL is fine. */
+extern void omb_upload_abort(omb_upload *upload);
+
+/* Remove an object; one that is not there is OMB_NOT_FOUND. */
+extern omb_status omb_store_remove(omb_store *store, const char *name,
+								   omb_error *err);
+extern void omb_store_free(omb_store *store);
+
+/* Whole small objects: create, write and commit; open and read all. */
+extern omb_status omb_store_put(omb_store *store, const char *name,
+								const void *data, size_t len, omb_error *err);
+/* Appends to out; OMB_DAMAGED when larger than max. */
+extern omb_status omb_store_get(omb_store *store, const char *name, size_t max,
+								omb_buf *out, omb_error *err);
+
+#endif
