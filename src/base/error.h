@@ -5,7 +5,9 @@
  * A function that can fail returns omb_status and takes an omb_error as its
  * last argument. The error is set where the failure is seen, with the name of
  * the object and the reason; callers add context in front and never replace
- * the text. An omb_error starts as all zeros (OMB_ERROR_INIT).
+ * the text. An omb_error starts as all zeros (OMB_ERROR_INIT), and a function
+ * is called with one that holds no error: whoever deals with an error clears
+ * it.
  */
 #ifndef OMB_BASE_ERROR_H
 #define OMB_BASE_ERROR_H
