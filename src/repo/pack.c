@@ -342,7 +342,8 @@ walk_blobs(omb_pack *pack, omb_coder *coder, uint8_t *out,
 {
 	uint8_t *trailer = omb_malloc(OMB_BLOB_MAX);
 	omb_blob_ref ref;
-	uint32_t blobs, i;
+	uint32_t blobs = 0;
+	uint32_t i;
 
 	memset(&ref, 0, sizeof(ref));
 	ref.offset = OMB_OBJECT_HEADER_SIZE;
