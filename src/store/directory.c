@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,15 @@
 
 /* Start writing back this much early, so that the last sync is short. */
 #define WRITEBACK_STEP (4 * 1024 * 1024)
+
+typedef struct dir_store
+{
+	omb_store base;
+	pthread_mutex_t lock;
+	bool identified; /* device and inode of the root are known */
+	dev_t device;
+	ino_t inode;
+} dir_store;
 
 typedef struct dir_object
 {
@@ -158,37 +168,6 @@ dir_list(omb_store *store, const char *folder, bool recursive,
 }
 
 static omb_status
-dir_open(omb_store *store, const char *name, omb_object **object,
-		 omb_error *err)
-{
-	char *path = object_path(store, name);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
-	dir_object *opened;
-
-	if (fd < 0 || fstat(fd, &st) != 0)
-	{
-		bool absent = errno == ENOENT;
-
-		(void) omb_error_set_errno(err, errno, "could not open file \"%s\"",
-								   path);
-		if (absent)
-			err->status = OMB_NOT_FOUND;
-		if (fd >= 0)
-			(void) close(fd);
-		free(path);
-		return err->status;
-	}
-	opened = omb_calloc(1, sizeof(*opened));
-	opened->base.store = store;
-	opened->base.size = (uint64_t) st.st_size;
-	opened->fd = fd;
-	opened->path = path;
-	*object = &opened->base;
-	return OMB_OK;
-}
-
-static omb_status
 dir_read(omb_object *object, uint64_t offset, void *data, size_t len,
 		 omb_error *err)
 {
@@ -216,6 +195,74 @@ dir_close(omb_object *object)
 	free(opened);
 }
 
+/*
+ * The root must stay the directory it was at first. When its file system is
+ * unmounted, the mount point is an empty directory that must not be written
+ * to.
+ */
+static omb_status
+check_root(omb_store *base, omb_error *err)
+{
+	dir_store *store = (dir_store *) base;
+	struct stat st;
+
+	if (stat(base->location, &st) != 0)
+		return omb_error_set_errno(
+			err, errno, "could not stat directory \"%s\"", base->location);
+	(void) pthread_mutex_lock(&store->lock);
+	if (!store->identified)
+	{
+		store->identified = true;
+		store->device = st.st_dev;
+		store->inode = st.st_ino;
+	}
+	else if (store->device != st.st_dev || store->inode != st.st_ino)
+	{
+		(void) omb_error_set(err, OMB_FAILED,
+							 "directory \"%s\" is not the one it was",
+							 base->location);
+		omb_error_hint(err, "Check that its file system is mounted.");
+	}
+	(void) pthread_mutex_unlock(&store->lock);
+	return err->status;
+}
+
+static omb_status
+dir_open(omb_store *store, const char *name, omb_object **object,
+		 omb_error *err)
+{
+	char *path = object_path(store, name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	dir_object *opened;
+
+	if (fd < 0 || fstat(fd, &st) != 0)
+	{
+		bool absent = errno == ENOENT;
+
+		(void) omb_error_set_errno(err, errno, "could not open file \"%s\"",
+								   path);
+		if (absent)
+			err->status = OMB_NOT_FOUND;
+		if (fd >= 0)
+			(void) close(fd);
+		free(path);
+		return err->status;
+	}
+	opened = omb_calloc(1, sizeof(*opened));
+	opened->base.store = store;
+	opened->base.size = (uint64_t) st.st_size;
+	opened->fd = fd;
+	opened->path = path;
+	if (check_root(store, err) != OMB_OK)
+	{
+		dir_close(&opened->base);
+		return err->status;
+	}
+	*object = &opened->base;
+	return OMB_OK;
+}
+
 static omb_status
 dir_create(omb_store *store, omb_upload **upload, omb_error *err)
 {
@@ -224,6 +271,8 @@ dir_create(omb_store *store, omb_upload **upload, omb_error *err)
 	char *path;
 	int fd;
 
+	if (check_root(store, err) != OMB_OK)
+		return err->status;
 	if (getrandom(&number, sizeof(number), 0) != (ssize_t) sizeof(number))
 		return omb_error_set_errno(err, errno, "could not get random bytes");
 	path =
@@ -389,6 +438,27 @@ dir_commit(omb_upload *upload, const char *name, omb_error *err)
 }
 
 static omb_status
+dir_confirm(omb_store *store, const char *name, omb_error *err)
+{
+	char *path = object_path(store, name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t root = strlen(store->location);
+
+	if (fd < 0 || fsync(fd) != 0)
+		(void) omb_error_set_errno(err, errno, "could not sync file \"%s\"",
+								   path);
+	if (fd >= 0)
+		(void) close(fd);
+	while (err->status == OMB_OK && strlen(path) > root)
+	{
+		*strrchr(path, '/') = '\0';
+		(void) omb_directory_sync(path, err);
+	}
+	free(path);
+	return err->status;
+}
+
+static omb_status
 dir_remove(omb_store *store, const char *name, omb_error *err)
 {
 	char *path = object_path(store, name);
@@ -409,6 +479,7 @@ dir_remove(omb_store *store, const char *name, omb_error *err)
 static void
 dir_free(omb_store *store)
 {
+	(void) pthread_mutex_destroy(&((dir_store *) store)->lock);
 	free(store->location);
 	free(store);
 }
@@ -425,12 +496,14 @@ omb_store_directory_new(const char *path)
 		.write = dir_write,
 		.commit = dir_commit,
 		.abort = dir_abort,
+		.confirm = dir_confirm,
 		.remove = dir_remove,
 		.free = dir_free,
 	};
-	omb_store *store = omb_calloc(1, sizeof(*store));
+	dir_store *store = omb_calloc(1, sizeof(*store));
 
-	store->ops = &ops;
-	store->location = omb_path_absolute(path);
-	return store;
+	store->base.ops = &ops;
+	store->base.location = omb_path_absolute(path);
+	(void) pthread_mutex_init(&store->lock, NULL);
+	return &store->base;
 }

@@ -158,6 +158,16 @@ fault_commit(omb_upload *upload, const char *name, omb_error *err)
 }
 
 static omb_status
+fault_confirm(omb_store *base, const char *name, omb_error *err)
+{
+	uint64_t number;
+
+	if (fails(base, &number))
+		return failure(err, "confirm");
+	return omb_store_confirm(((fault_store *) base)->inner, name, err);
+}
+
+static omb_status
 fault_remove(omb_store *base, const char *name, omb_error *err)
 {
 	uint64_t number;
@@ -190,6 +200,7 @@ omb_store_fault_new(omb_store *inner)
 		.write = fault_write,
 		.commit = fault_commit,
 		.abort = fault_abort,
+		.confirm = fault_confirm,
 		.remove = fault_remove,
 		.free = fault_free,
 	};

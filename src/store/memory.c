@@ -255,6 +255,16 @@ mem_commit(omb_upload *upload, const char *name, omb_error *err)
 }
 
 static omb_status
+mem_confirm(omb_store *base, const char *name, omb_error *err)
+{
+	omb_object *object;
+
+	if (mem_open(base, name, &object, err) == OMB_OK)
+		mem_close(object);
+	return err->status;
+}
+
+static omb_status
 mem_remove(omb_store *base, const char *name, omb_error *err)
 {
 	mem_store *store = (mem_store *) base;
@@ -307,6 +317,7 @@ omb_store_memory_new(void)
 		.write = mem_write,
 		.commit = mem_commit,
 		.abort = mem_abort,
+		.confirm = mem_confirm,
 		.remove = mem_remove,
 		.free = mem_free,
 	};

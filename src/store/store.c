@@ -70,6 +70,12 @@ omb_upload_abort(omb_upload *upload)
 }
 
 omb_status
+omb_store_confirm(omb_store *store, const char *name, omb_error *err)
+{
+	return store->ops->confirm(store, name, err);
+}
+
+omb_status
 omb_store_remove(omb_store *store, const char *name, omb_error *err)
 {
 	return store->ops->remove(store, name, err);

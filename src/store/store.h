@@ -61,6 +61,7 @@ typedef struct omb_store_ops
 	/* Ends the upload, whatever it returns. */
 	omb_status (*commit)(omb_upload *upload, const char *name, omb_error *err);
 	void (*abort)(omb_upload *upload);
+	omb_status (*confirm)(omb_store *store, const char *name, omb_error *err);
 	omb_status (*remove)(omb_store *store, const char *name, omb_error *err);
 	void (*free)(omb_store *store);
 } omb_store_ops;
@@ -108,6 +109,13 @@ extern omb_status omb_upload_commit(omb_upload *upload, const char *name,
 									omb_error *err);
 /* Forget an upload that was not committed; NULL is fine. */
 extern void omb_upload_abort(omb_upload *upload);
+
+/*
+ * Make sure that an object which is visible survives a crash: whoever wrote
+ * it may have been killed before it could see to that.
+ */
+extern omb_status omb_store_confirm(omb_store *store, const char *name,
+									omb_error *err);
 
 /* Remove an object; one that is not there is OMB_NOT_FOUND. */
 extern omb_status omb_store_remove(omb_store *store, const char *name,
