@@ -325,7 +325,7 @@ omb_entry_decode(const void *record, size_t len, uint32_t pack_count,
 	entry->mtime = omb_cursor_get_varint(&cur);
 	if ((type != OMB_ENTRY_DIRECTORY && type != OMB_ENTRY_FILE &&
 		 type != OMB_ENTRY_LINK) ||
-		root > OMB_ROOT_CONFIG || entry->path == NULL || entry->mode > 07777 ||
+		root > OMB_ROOT_LAST || entry->path == NULL || entry->mode > 07777 ||
 		/* the data directory itself is the one entry with an empty path */
 		!(omb_path_is_safe(entry->path) ||
 		  (entry->path[0] == '\0' && type == OMB_ENTRY_DIRECTORY)))

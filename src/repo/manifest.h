@@ -19,7 +19,8 @@
  * Record of an entry:
  *
  *   u8      type: 'D' directory, 'F' file, 'L' symbolic link
- *   u8      root: 0 data directory, 1 configuration files from elsewhere
+ *   u8      root: 0 data directory, 1 configuration files from elsewhere,
+ *           2 data directory again: what is copied last (pg_control)
  *   text    path below the root
  *   varint  mode (permission bits)
  *   varint  mtime in nanoseconds since 1970 (negative times as 0)
@@ -59,7 +60,8 @@ typedef enum omb_entry_type
 typedef enum omb_root
 {
 	OMB_ROOT_PGDATA = 0,
-	OMB_ROOT_CONFIG = 1 /* paths are absolute ones without the first slash */
+	OMB_ROOT_CONFIG = 1, /* paths are absolute ones without the first slash */
+	OMB_ROOT_LAST = 2	 /* paths as for PGDATA; global/pg_control */
 } omb_root;
 
 typedef struct omb_extent
@@ -82,7 +84,7 @@ typedef struct omb_entry
 	uint64_t inode;
 	uint64_t size;
 	uint32_t crc32c;
-	uint32_t *damaged; /* block numbers within the file */
+	uint32_t *damaged; /* block numbers in the relation, ascending */
 	size_t damaged_count;
 	omb_extent *extent;
 	size_t extent_count;
