@@ -1,0 +1,39 @@
+/*
+ * place.h: putting the files of a backup into a directory.
+ */
+#ifndef OMB_TASK_PLACE_H
+#define OMB_TASK_PLACE_H
+
+#include "repo/manifest.h"
+
+typedef struct omb_place_config
+{
+	omb_repository *repo;
+	int jobs;
+	/*
+	 * Where an entry goes, as an absolute path in new memory, or NULL to
+	 * leave it out.
+	 */
+	char *(*locate)(const omb_entry *entry, void *arg);
+	/* Called in order after an entry is in place and proven. */
+	omb_status (*placed)(const omb_entry *entry, void *arg, omb_error *err);
+	/* Called now and then. */
+	void (*progress)(uint64_t bytes, uint64_t files, void *arg);
+	void *arg;
+} omb_place_config;
+
+/*
+ * Place all entries of the manifest that locate gives a path for. Existing
+ * files are never overwritten. Contents are checked against the CRC-32C that
+ * the backup took when it read them. Not durable: the caller syncs.
+ */
+extern omb_status omb_place_files(const omb_place_config *config,
+								  omb_manifest *manifest, omb_error *err);
+
+/* The whole content of a small file's entry. */
+extern omb_status omb_place_read(omb_repository *repo,
+								 const omb_manifest *manifest,
+								 const omb_entry *entry, omb_buf *out,
+								 omb_error *err);
+
+#endif
