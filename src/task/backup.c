@@ -166,8 +166,9 @@ omb_backup_prepare(const omb_backup_config *config, omb_backup **out,
 	backup->info.data_checksums = config->data_checksums;
 	if (check_outside(config->pgdata, config->repository, "repository", err) ==
 			OMB_OK &&
-		check_outside(config->pgdata, config->key_file, "key file", err) ==
-			OMB_OK &&
+		(config->key_file == NULL ||
+		 check_outside(config->pgdata, config->key_file, "key file", err) ==
+			 OMB_OK) &&
 		omb_repository_open_at(config->repository, config->key_file, NULL,
 							   &backup->repo, err) == OMB_OK &&
 		omb_claim_check(backup->repo, config->pgdata,

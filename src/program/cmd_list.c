@@ -1,0 +1,114 @@
+/*
+ * cmd_list.c: show the backups in a repository.
+ */
+#include "program/commands.h"
+#include "program/options.h"
+#include "program/showinfo.h"
+
+#include "base/json.h"
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static const omb_command command = { "list", "",
+									 "Show the backups in a repository.",
+									 NULL };
+
+typedef struct list_state
+{
+	omb_repository *repo;
+	omb_json *json; /* NULL for a table */
+	int count;
+	int damaged;
+} list_state;
+
+static void
+print_row(const omb_backup_info *info)
+{
+	char when[OMB_TIME_TEXT];
+	char size[OMB_SIZE_TEXT];
+	char stored[OMB_SIZE_TEXT];
+
+	/* whole seconds */
+	(void) omb_time_format(info->stop_time / 1000000 * 1000000, when);
+	printf("%-22s %-6s %-23s %10s %10s  %s%s\n", info->id, info->kind, when,
+		   omb_size_format(info->bytes, size),
+		   omb_size_format(info->bytes_stored, stored), info->label,
+		   info->damaged_pages > 0 ? "  (DAMAGED PAGES)" : "");
+}
+
+static omb_status
+show_backup(const char *id, void *arg, omb_error *err)
+{
+	list_state *state = arg;
+	omb_manifest *manifest;
+
+	if (omb_manifest_open(state->repo, id, &manifest, err) != OMB_OK)
+	{
+		/* one that cannot be read must not hide the others */
+		omb_print_error(err);
+		omb_error_clear(err);
+		state->damaged++;
+		return OMB_OK;
+	}
+	if (state->json != NULL)
+	{
+		omb_json_open(state->json, NULL, '{');
+		omb_show_info_json(state->json, &manifest->info);
+		omb_json_close(state->json, '}');
+	}
+	else
+	{
+		if (state->count == 0)
+			printf("%-22s %-6s %-23s %10s %10s  %s\n", "backup", "kind",
+				   "finished", "size", "stored", "label");
+		print_row(&manifest->info);
+	}
+	state->count++;
+	omb_manifest_close(manifest);
+	return OMB_OK;
+}
+
+int
+omb_command_list(int argc, char **argv)
+{
+	omb_repository_options where = { NULL, NULL, NULL };
+	bool as_json = false;
+	const omb_option options[] = {
+		OMB_REPOSITORY_OPTIONS(where),
+		{ "json", NULL, "write JSON", NULL, &as_json, NULL },
+	};
+	omb_error err = OMB_ERROR_INIT;
+	list_state state = { NULL, NULL, 0, 0 };
+	omb_json json;
+	int status = omb_options_parse(&command, options,
+								   sizeof(options) / sizeof(options[0]), argc,
+								   argv, NULL, 0, 0);
+
+	if (status >= 0)
+		return status;
+	if (omb_repository_options_open(&where, &state.repo, &err) == OMB_OK)
+	{
+		if (as_json)
+		{
+			state.json = &json;
+			omb_json_begin(&json, stdout);
+			omb_json_open(&json, NULL, '[');
+		}
+		(void) omb_backup_list(state.repo, show_backup, &state, &err);
+		if (as_json)
+		{
+			omb_json_close(&json, ']');
+			omb_json_end(&json);
+		}
+		else if (state.count == 0 && err.status == OMB_OK)
+			printf("The repository has no backup.\n");
+	}
+	if (err.status != OMB_OK)
+		omb_print_error(&err);
+	omb_repository_free(state.repo);
+	return err.status == OMB_OK && state.damaged > 0 ?
+			   OMB_EXIT_FAILED :
+			   omb_exit_status(err.status);
+}

@@ -1,0 +1,376 @@
+/*
+ * cmd_restore.c: make a data directory that recovers to any instant.
+ */
+#include "program/commands.h"
+#include "program/display.h"
+#include "program/options.h"
+
+#include "base/file.h"
+#include "base/text.h"
+#include "pgfmt/lsn.h"
+#include "task/restore.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const omb_command command = {
+	"restore", "",
+	"Make a data directory from a backup. Starting the server on it recovers\n"
+	"to the target; without a target, to the end of the archived WAL.",
+	"TIME is for example \"2026-11-20 23:15:00+00\"; without a zone it is "
+	"local time.\n"
+	"Everything is checked before the first byte is written: that the\n"
+	"directories are empty, that there is space, and that the archived WAL\n"
+	"reaches the target.\n"
+};
+
+typedef struct arguments
+{
+	omb_repository_options where;
+	const char *pgdata;
+	const char *backup;
+	const char *time;
+	const char *lsn;
+	const char *xid;
+	const char *name;
+	bool immediate;
+	const char *timeline;
+	const char *action;
+	const char *jobs;
+	omb_value_list maps;
+	bool take_over;
+	bool manifest;
+	bool dry_run;
+} arguments;
+
+/* Exactly one target, read. */
+static omb_status
+read_target(const arguments *args, omb_target *target, omb_error *err)
+{
+	int given = (args->time != NULL) + (args->lsn != NULL) +
+				(args->xid != NULL) + (args->name != NULL) +
+				(args->immediate ? 1 : 0);
+	uint64_t number;
+
+	memset(target, 0, sizeof(*target));
+	if (given > 1)
+		return omb_error_set(err, OMB_USAGE, "more than one target is given");
+	if (args->immediate)
+		target->kind = OMB_TARGET_IMMEDIATE;
+	if (args->time != NULL)
+	{
+		target->kind = OMB_TARGET_TIME;
+		if (!omb_time_parse(args->time, &target->time))
+		{
+			(void) omb_error_set(err, OMB_USAGE, "invalid time \"%s\"",
+								 args->time);
+			omb_error_hint(err, "Write it as 2026-11-20 23:15:00+00.");
+		}
+	}
+	if (args->lsn != NULL)
+	{
+		target->kind = OMB_TARGET_LSN;
+		if (!omb_lsn_parse(args->lsn, &target->lsn))
+			(void) omb_error_set(err, OMB_USAGE, "invalid LSN \"%s\"",
+								 args->lsn);
+	}
+	if (args->xid != NULL)
+	{
+		target->kind = OMB_TARGET_XID;
+		if (!omb_u64_parse(args->xid, &number) || number < 3 ||
+			number > UINT32_MAX)
+			(void) omb_error_set(err, OMB_USAGE,
+								 "invalid transaction id \"%s\"", args->xid);
+		target->xid = (uint32_t) number;
+	}
+	if (args->name != NULL)
+	{
+		target->kind = OMB_TARGET_NAME;
+		target->name = args->name;
+		if (strlen(args->name) > 63)
+			(void) omb_error_set(
+				err, OMB_USAGE, "a restore point's name has at most 63 bytes");
+	}
+	return err->status;
+}
+
+static omb_status
+read_timeline(const char *text, omb_target *target, omb_error *err)
+{
+	uint64_t number;
+
+	if (text == NULL || strcmp(text, "latest") == 0)
+		target->timeline = OMB_TIMELINE_LATEST;
+	else if (strcmp(text, "current") == 0)
+		target->timeline = OMB_TIMELINE_CURRENT;
+	else if (omb_u64_parse(text, &number) && number >= 1 &&
+			 number < UINT32_MAX)
+		target->timeline = (uint32_t) number;
+	else
+		(void) omb_error_set(err, OMB_USAGE,
+							 "invalid timeline \"%s\": it must be \"latest\", "
+							 "\"current\" or a number",
+							 text);
+	return err->status;
+}
+
+static omb_status
+read_action(const char *text, const char **action, omb_error *err)
+{
+	static const char *const actions[] = { "promote", "pause", "shutdown" };
+	size_t i;
+
+	*action = text ? text : "promote";
+	for (i = 0; i < 3; i++)
+	{
+		if (strcmp(*action, actions[i]) == 0)
+			return OMB_OK;
+	}
+	return omb_error_set(err, OMB_USAGE,
+						 "invalid target action \"%s\": it must be "
+						 "\"promote\", \"pause\" or \"shutdown\"",
+						 text);
+}
+
+/* Split OLD=NEW in place; texts of the command line are ours to change. */
+static omb_status
+read_maps(const omb_value_list *maps, omb_tablespace_move **moves,
+		  omb_error *err)
+{
+	size_t i;
+
+	*moves = omb_calloc(maps->count, sizeof(**moves));
+	for (i = 0; i < maps->count; i++)
+	{
+		const char *equals = strchr(maps->value[i], '=');
+
+		if (equals == NULL || maps->value[i][0] != '/' || equals[1] != '/')
+			return omb_error_set(err, OMB_USAGE,
+								 "invalid tablespace map \"%s\": it must be "
+								 "OLD=NEW with two absolute paths",
+								 maps->value[i]);
+		(*moves)[i].from = omb_format("%.*s", (int) (equals - maps->value[i]),
+									  maps->value[i]);
+		(*moves)[i].to = equals + 1;
+	}
+	return OMB_OK;
+}
+
+static void
+free_maps(omb_tablespace_move *moves, size_t count)
+{
+	size_t i;
+
+	for (i = 0; moves != NULL && i < count; i++)
+	{
+		union
+		{
+			const char *in;
+			char *out;
+		} from;
+
+		from.in = moves[i].from;
+		free(from.out);
+	}
+	free(moves);
+}
+
+static void
+show_progress(const char *step, uint64_t bytes, uint64_t total, void *arg)
+{
+	omb_display_show(arg, step, bytes, total);
+}
+
+static void
+describe_target(const omb_target *target)
+{
+	char text[OMB_TIME_TEXT];
+
+	switch (target->kind)
+	{
+		case OMB_TARGET_END:
+			printf("the end of the archived WAL");
+			break;
+		case OMB_TARGET_IMMEDIATE:
+			printf("the end of the backup");
+			break;
+		case OMB_TARGET_TIME:
+			printf("time %s", omb_time_format(target->time, text));
+			break;
+		case OMB_TARGET_LSN:
+			printf("LSN %s", omb_lsn_format(target->lsn, text));
+			break;
+		case OMB_TARGET_XID:
+			printf("transaction %u", target->xid);
+			break;
+		case OMB_TARGET_NAME:
+			printf("restore point \"%s\"", target->name);
+			break;
+	}
+}
+
+static void
+show_result(const omb_restore_config *config, omb_restore_result *result)
+{
+	char text[OMB_TIME_TEXT];
+
+	printf("Backup %s, finished %s%s%s.\nRecovery will go to ",
+		   result->plan.backup,
+		   omb_time_format(result->info.stop_time / 1000000 * 1000000, text),
+		   result->info.label[0] ? ", label " : "", result->info.label);
+	describe_target(&config->target);
+	printf(" on timeline %u", result->plan.timeline);
+	if (result->plan.target_lsn != 0)
+		printf(", LSN %s", omb_lsn_format(result->plan.target_lsn, text));
+	if (result->plan.last_segment[0] != '\0' &&
+		config->target.kind == OMB_TARGET_END)
+		printf(", segment %s", result->plan.last_segment);
+	printf(".\n");
+	if (result->info.damaged_pages > 0)
+		printf("WARNING: the backup has %u damaged pages; \"info %s\" names "
+			   "them.\n",
+			   (unsigned int) result->info.damaged_pages, result->plan.backup);
+	if (config->dry_run)
+	{
+		printf("Dry run: nothing was written.\n");
+		return;
+	}
+	printf("%s restored into \"%s\".\n", omb_size_format(result->bytes, text),
+		   config->pgdata);
+	if (result->config_files)
+		printf("Configuration files that were outside the data directory are "
+			   "in\n\"%s.config\"; put them back or use those of this "
+			   "machine.\n",
+			   config->pgdata);
+	printf("\nNext: start the server on \"%s\". It recovers by itself and "
+		   "then%s.\n",
+		   config->pgdata,
+		   strcmp(config->target_action, "promote") == 0 ?
+			   " opens for work" :
+		   strcmp(config->target_action, "pause") == 0 ?
+			   " waits for pg_wal_replay_resume()" :
+			   " shuts down");
+	if (!config->take_over)
+		printf("It will not archive or back up into this repository until you "
+			   "execute\n\"SELECT backup_adopt()\" on it.\n");
+}
+
+/* The absolute path of this program, for restore_command. */
+static char *
+own_path(void)
+{
+	char path[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	return len > 0 ? omb_format("%.*s", (int) len, path) :
+					 omb_strdup("omsupply_backup");
+}
+
+static omb_status
+run(arguments *args, omb_error *err)
+{
+	omb_restore_config config;
+	omb_restore_result result;
+	omb_tablespace_move *moves = NULL;
+	omb_display display;
+	char *pgdata = args->pgdata ? omb_path_absolute(args->pgdata) : NULL;
+	char *program = own_path();
+	char *key_file = NULL;
+
+	memset(&config, 0, sizeof(config));
+	memset(&result, 0, sizeof(result));
+	omb_display_init(&display, false);
+	if (pgdata == NULL)
+		(void) omb_error_set(err, OMB_USAGE, "--pgdata is missing");
+	else if (read_target(args, &config.target, err) == OMB_OK &&
+			 read_timeline(args->timeline, &config.target, err) == OMB_OK &&
+			 read_action(args->action, &config.target_action, err) == OMB_OK &&
+			 read_maps(&args->maps, &moves, err) == OMB_OK &&
+			 omb_jobs_parse(args->jobs, &config.jobs, err) == OMB_OK &&
+			 omb_repository_options_open(&args->where, &config.repo, err) ==
+				 OMB_OK)
+	{
+		if (args->where.key_file != NULL)
+			key_file = omb_path_absolute(args->where.key_file);
+		else if (config.repo->encrypted)
+			(void) fprintf(stderr,
+						   "omsupply_backup: warning: recovery needs a key "
+						   "file to fetch WAL; set restore_command before "
+						   "starting the server\n");
+		config.key_file = key_file;
+		config.program = program;
+		config.pgdata = pgdata;
+		config.backup = args->backup;
+		config.move = moves;
+		config.move_count = args->maps.count;
+		config.take_over = args->take_over;
+		config.write_manifest = args->manifest;
+		config.dry_run = args->dry_run;
+		config.progress = show_progress;
+		config.arg = &display;
+		(void) omb_restore(&config, &result, err);
+		omb_display_end(&display);
+		if (err->status == OMB_OK)
+			show_result(&config, &result);
+	}
+	omb_backup_info_clear(&result.info);
+	omb_repository_free(config.repo);
+	free_maps(moves, args->maps.count);
+	free(args->maps.value);
+	free(key_file);
+	free(program);
+	free(pgdata);
+	return err->status;
+}
+
+int
+omb_command_restore(int argc, char **argv)
+{
+	arguments args;
+	const omb_option options[] = {
+		OMB_REPOSITORY_OPTIONS(args.where),
+		{ "pgdata", "DIR", "data directory to make; empty or not there",
+		  &args.pgdata, NULL, NULL },
+		{ "backup", "ID", "backup to use; default the best for the target",
+		  &args.backup, NULL, NULL },
+		{ "target-time", "TIME", "recover to this time", &args.time, NULL,
+		  NULL },
+		{ "target-lsn", "LSN", "recover to this LSN", &args.lsn, NULL, NULL },
+		{ "target-xid", "XID", "recover to the end of this transaction",
+		  &args.xid, NULL, NULL },
+		{ "target-name", "NAME", "recover to this restore point", &args.name,
+		  NULL, NULL },
+		{ "target-immediate", NULL, "recover to the end of the backup", NULL,
+		  &args.immediate, NULL },
+		{ "target-timeline", "TLI",
+		  "\"latest\" (default), \"current\", number", &args.timeline, NULL,
+		  NULL },
+		{ "target-action", "ACTION", "\"promote\" (default), pause, shutdown",
+		  &args.action, NULL, NULL },
+		{ "tablespace-map", "OLD=NEW",
+		  "put a tablespace elsewhere; may repeat", NULL, NULL, &args.maps },
+		{ "jobs", "N", "threads; default one per core, at most 8", &args.jobs,
+		  NULL, NULL },
+		{ "take-over", NULL, "the restored server replaces the original", NULL,
+		  &args.take_over, NULL },
+		{ "backup-manifest", NULL, "write backup_manifest for pg_verifybackup",
+		  NULL, &args.manifest, NULL },
+		{ "dry-run", NULL, "plan and check, write nothing", NULL,
+		  &args.dry_run, NULL },
+	};
+	omb_error err = OMB_ERROR_INIT;
+	int status;
+
+	memset(&args, 0, sizeof(args));
+	status = omb_options_parse(&command, options,
+							   sizeof(options) / sizeof(options[0]), argc,
+							   argv, NULL, 0, 0);
+	if (status >= 0)
+		return status;
+	if (run(&args, &err) != OMB_OK)
+		omb_print_error(&err);
+	return omb_exit_status(err.status);
+}

@@ -1,0 +1,13 @@
+/*
+ * showinfo.h: the facts of a backup as JSON.
+ */
+#ifndef OMB_PROGRAM_SHOWINFO_H
+#define OMB_PROGRAM_SHOWINFO_H
+
+#include "base/json.h"
+#include "repo/manifest.h"
+
+/* Members of an object that is open. */
+extern void omb_show_info_json(omb_json *json, const omb_backup_info *info);
+
+#endif
