@@ -31,18 +31,24 @@ put_string(FILE *out, const char *text)
 	(void) fputc('"', out);
 }
 
+static void
+indent(const omb_json *json)
+{
+	int i;
+
+	(void) fputc('\n', json->out);
+	for (i = 0; i < json->depth; i++)
+		(void) fputs("  ", json->out);
+}
+
 /* Comma, new line, and the name of a value. */
 static void
 lead(omb_json *json, const char *name)
 {
-	int i;
-
 	if (!json->first)
 		(void) fputc(',', json->out);
 	if (json->depth > 0)
-		(void) fputc('\n', json->out);
-	for (i = 0; i < json->depth; i++)
-		(void) fputs("  ", json->out);
+		indent(json);
 	json->first = false;
 	if (name != NULL)
 	{
@@ -66,9 +72,8 @@ omb_json_close(omb_json *json, char bracket)
 	bool empty = json->first;
 
 	json->depth--;
-	json->first = true;
 	if (!empty)
-		lead(json, NULL);
+		indent(json);
 	json->first = false;
 	(void) fputc(bracket, json->out);
 }

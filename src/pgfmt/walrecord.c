@@ -184,6 +184,12 @@ take(omb_wal_scanner *scanner, const uint8_t *bytes, size_t len)
 	scanner->have += (uint32_t) len;
 }
 
+static uint64_t
+align8(uint64_t n)
+{
+	return (n + 7) & ~UINT64_C(7);
+}
+
 /* The record is complete: is it valid? */
 static bool
 finish(omb_wal_scanner *scanner, uint64_t end)
@@ -192,16 +198,12 @@ finish(omb_wal_scanner *scanner, uint64_t end)
 
 	if (crc != omb_get_u32(scanner->kept + RECORD_CRC))
 		return false;
+	/* the server counts the padding to the next record in */
+	end = align8(end);
 	report(scanner, end);
 	scanner->end_lsn = end;
 	scanner->total = 0;
 	return true;
-}
-
-static uint64_t
-align8(uint64_t n)
-{
-	return (n + 7) & ~UINT64_C(7);
 }
 
 /* The records on a page from a place on; false at the end of valid WAL. */

@@ -584,13 +584,33 @@ write_control(restore *r, omb_error *err)
 	return err->status;
 }
 
+/* Make the repository belong to the new directory. */
+static omb_status
+take_over(restore *r, omb_error *err)
+{
+	char *path = omb_format("%s/" OMB_INSTANCE_FILE, r->config->pgdata);
+	char instance[OMB_INSTANCE_TEXT];
+	char previous[OMB_INSTANCE_TEXT];
+	omb_buf content = OMB_BUF_INIT;
+
+	if (omb_claim_take(r->config->repo, r->config->pgdata,
+					   r->manifest->info.system_identifier, instance, previous,
+					   err) == OMB_OK &&
+		r->pg_manifest != NULL &&
+		omb_file_read(path, 65536, &content, err) == OMB_OK)
+		omb_pg_manifest_add(r->pg_manifest, OMB_INSTANCE_FILE, content.len,
+							(uint64_t) omb_time_now() * 1000,
+							omb_crc32c(0, content.data, content.len));
+	omb_buf_free(&content);
+	free(path);
+	return err->status;
+}
+
 static omb_status
 copy_and_finish(restore *r, omb_error *err)
 {
 	const omb_restore_config *config = r->config;
 	char *path = omb_format("%s/backup_manifest", config->pgdata);
-	char instance[OMB_INSTANCE_TEXT];
-	char previous[OMB_INSTANCE_TEXT];
 
 	if (omb_manifest_open(config->repo, r->result->plan.backup, &r->manifest,
 						  err) == OMB_OK &&
@@ -600,10 +620,7 @@ copy_and_finish(restore *r, omb_error *err)
 								err) == OMB_OK) &&
 		copy_files(r, err) == OMB_OK && write_label(r, err) == OMB_OK &&
 		write_settings(r, err) == OMB_OK && sync_all(r, err) == OMB_OK &&
-		(!config->take_over ||
-		 omb_claim_take(config->repo, config->pgdata,
-						r->manifest->info.system_identifier, instance,
-						previous, err) == OMB_OK))
+		(!config->take_over || take_over(r, err) == OMB_OK))
 		(void) write_control(r, err);
 	if (err->status != OMB_OK && r->manifest != NULL)
 		omb_error_detail(err,

@@ -1,0 +1,92 @@
+/* omsupply_backup--1.0.sql: the SQL objects of version 1.0 */
+
+\echo Use "CREATE EXTENSION omsupply_backup" to load this file. \quit
+
+CREATE FUNCTION backup_now(label pg_catalog.text DEFAULT NULL,
+						   kind pg_catalog.text DEFAULT 'auto',
+						   wait pg_catalog.bool DEFAULT true)
+RETURNS pg_catalog.text
+AS 'MODULE_PATHNAME', 'omb_backup_now'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE;
+COMMENT ON FUNCTION backup_now(pg_catalog.text, pg_catalog.text, pg_catalog.bool)
+IS 'take a base backup; returns its id; with wait => false as soon as it has started';
+
+CREATE FUNCTION backup_cancel()
+RETURNS pg_catalog.bool
+AS 'MODULE_PATHNAME', 'omb_backup_cancel'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION backup_cancel()
+IS 'stop the running backup; false when there is none';
+
+CREATE FUNCTION backup_list(OUT id pg_catalog.text,
+							OUT label pg_catalog.text,
+							OUT kind pg_catalog.text,
+							OUT started_at pg_catalog.timestamptz,
+							OUT stopped_at pg_catalog.timestamptz,
+							OUT start_lsn pg_catalog.pg_lsn,
+							OUT stop_lsn pg_catalog.pg_lsn,
+							OUT timeline pg_catalog.int8,
+							OUT database_bytes pg_catalog.int8,
+							OUT stored_bytes pg_catalog.int8,
+							OUT files pg_catalog.int8,
+							OUT damaged_pages pg_catalog.int8)
+RETURNS SETOF pg_catalog.record
+AS 'MODULE_PATHNAME', 'omb_backup_list'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION backup_list()
+IS 'the backups in the repository, oldest first';
+
+CREATE FUNCTION backup_adopt()
+RETURNS pg_catalog.text
+AS 'MODULE_PATHNAME', 'omb_backup_adopt'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION backup_adopt()
+IS 'make the repository belong to this server instead of the one it was copied or restored from';
+
+CREATE FUNCTION backup_progress_rows(OUT pid pg_catalog.int4,
+									 OUT backup_id pg_catalog.text,
+									 OUT label pg_catalog.text,
+									 OUT kind pg_catalog.text,
+									 OUT phase pg_catalog.text,
+									 OUT requested_by pg_catalog.text,
+									 OUT started_at pg_catalog.timestamptz,
+									 OUT bytes_done pg_catalog.int8,
+									 OUT bytes_total pg_catalog.int8,
+									 OUT bytes_stored pg_catalog.int8,
+									 OUT files_done pg_catalog.int8,
+									 OUT files_total pg_catalog.int8,
+									 OUT waiting_for pg_catalog.text)
+RETURNS SETOF pg_catalog.record
+AS 'MODULE_PATHNAME', 'omb_backup_progress'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION backup_progress_rows()
+IS 'what the view backup_progress shows';
+
+CREATE VIEW backup_progress AS
+SELECT p.pid, p.backup_id, p.label, p.kind, p.phase, p.requested_by,
+	   p.started_at, p.bytes_done, p.bytes_total,
+	   pg_catalog.round(p.bytes_done OPERATOR(pg_catalog.*) 100.0
+						OPERATOR(pg_catalog./) p.bytes_total, 1) AS percent,
+	   p.bytes_stored, p.files_done, p.files_total,
+	   (p.bytes_done OPERATOR(pg_catalog./) NULLIF(r.seconds, 0))::pg_catalog.int8 AS bytes_per_second,
+	   CASE WHEN p.phase OPERATOR(pg_catalog.=) 'copy' AND p.bytes_done OPERATOR(pg_catalog.>) 0 THEN
+			pg_catalog.make_interval(secs =>
+				pg_catalog.round(((p.bytes_total OPERATOR(pg_catalog.-) p.bytes_done)
+					OPERATOR(pg_catalog.*) r.seconds
+					OPERATOR(pg_catalog./) p.bytes_done)::pg_catalog.numeric)::pg_catalog.float8)
+	   END AS remaining,
+	   p.waiting_for
+  FROM backup_progress_rows() AS p,
+	   LATERAL (SELECT pg_catalog.date_part('epoch',
+					pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.started_at) AS seconds) AS r;
+COMMENT ON VIEW backup_progress
+IS 'the backup that is running now, if any';
+
+REVOKE ALL ON FUNCTION backup_now(pg_catalog.text, pg_catalog.text, pg_catalog.bool) FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_cancel() FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_list() FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_adopt() FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_progress_rows() FROM PUBLIC;
+REVOKE ALL ON backup_progress FROM PUBLIC;
+GRANT SELECT ON backup_progress TO pg_monitor;
+GRANT EXECUTE ON FUNCTION backup_progress_rows() TO pg_monitor;

@@ -1,0 +1,491 @@
+/*
+ * functions.c: the SQL functions.
+ *
+ * A request goes to the launcher through shared memory and never through a
+ * table: the caller's transaction is still open and may be rolled back.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xlog.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "backend/agent.h"
+#include "backend/settings.h"
+#include "backend/shared.h"
+
+/* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
+#define EPOCH_DIFFERENCE INT64CONST(946684800000000)
+
+#define RECEIVE_MS 1000L
+
+PG_FUNCTION_INFO_V1(omb_backup_now);
+PG_FUNCTION_INFO_V1(omb_backup_cancel);
+PG_FUNCTION_INFO_V1(omb_backup_list);
+PG_FUNCTION_INFO_V1(omb_backup_adopt);
+PG_FUNCTION_INFO_V1(omb_backup_progress);
+
+/* ---- checks ---- */
+
+static void
+check_preloaded(void)
+{
+	if (omb_shared == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("omsupply_backup is not loaded at server start"),
+				 errhint("Add \"omsupply_backup\" to "
+						 "\"shared_preload_libraries\" and restart the "
+						 "server.")));
+}
+
+static void
+check_repository(void)
+{
+	if (omb_repository[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"%s\" is not set", "omsupply_backup.repository"),
+				 errhint("Make a repository with \"omsupply_backup init\", "
+						 "set \"omsupply_backup.repository\" and "
+						 "\"omsupply_backup.key_file\", and reload the "
+						 "server.")));
+}
+
+/* Does the server archive WAL, and with us? */
+static void
+check_archiving(void)
+{
+	const char *library = GetConfigOption("archive_library", false, false);
+	const char *name = library ? strrchr(library, '/') : NULL;
+
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot take a backup during recovery")));
+	if (!XLogIsNeeded())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"wal_level\" is too low for a backup"),
+				 errhint("Set \"wal_level\" to \"replica\" and restart the "
+						 "server.")));
+	if (!XLogArchivingActive())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"archive_mode\" is off"),
+				 errdetail("A backup is useless without the WAL written "
+						   "while it is taken."),
+				 errhint("Set \"archive_mode\" to \"on\" and restart the "
+						 "server.")));
+	name = name ? name + 1 : library;
+	if (name == NULL || strcmp(name, "omsupply_backup") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("\"archive_library\" is not \"omsupply_backup\""),
+				 errhint("Set \"archive_library\" to \"omsupply_backup\" "
+						 "and reload the server.")));
+}
+
+/* Labels go into a file of lines. */
+static void
+check_label(const char *label)
+{
+	const char *p;
+
+	if (strlen(label) >= OMB_LABEL_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("backup label is too long (at most %d bytes)",
+						OMB_LABEL_MAX - 1)));
+	for (p = label; *p; p++)
+	{
+		if ((unsigned char) *p < 0x20 || *p == 0x7f)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("backup label must not contain control "
+							"characters")));
+	}
+}
+
+static void
+check_kind(const char *kind)
+{
+	if (strcmp(kind, "auto") == 0 || strcmp(kind, "full") == 0)
+		return;
+	if (strcmp(kind, "incremental") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("incremental backups are not supported by this "
+						"version"),
+				 errhint("Use \"auto\" or \"full\".")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid kind of backup \"%s\"", kind),
+			 errhint("Use \"auto\" or \"full\".")));
+}
+
+/* ---- backup_now ---- */
+
+/* Put the request; returns its serial number. */
+static uint64
+request_backup(const char *label, const char *kind)
+{
+	OmbJob	   *job = &omb_shared->job;
+	OmbJob		busy;
+	uint64		serial = 0;
+	pid_t		launcher;
+	char	   *user = GetUserNameFromId(GetUserId(), false);
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	launcher = omb_shared->launcher_pid;
+	busy = *job;
+	if (launcher != 0 && job->state == OMB_JOB_NONE)
+	{
+		serial = ++omb_shared->last_serial;
+		memset(job, 0, sizeof(*job));
+		job->state = OMB_JOB_REQUESTED;
+		job->serial = serial;
+		job->requested_at = now;
+		strlcpy(job->label, label, sizeof(job->label));
+		strlcpy(job->kind, kind, sizeof(job->kind));
+		strlcpy(job->requested_by, user, sizeof(job->requested_by));
+		strlcpy(job->phase, "requested", sizeof(job->phase));
+	}
+	LWLockRelease(omb_shared->lock);
+	if (launcher == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the backup launcher is not running"),
+				 errhint("It starts again within seconds after it ended. If "
+						 "it does not, see the server log and "
+						 "\"max_worker_processes\".")));
+	if (serial == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("a backup is already running"),
+				 errdetail("Backup \"%s\" was requested by role \"%s\" at "
+						   "%s; its phase is \"%s\".",
+						   busy.backup_id, busy.requested_by,
+						   timestamptz_to_str(busy.requested_at), busy.phase),
+				 errhint("See the view \"backup_progress\"; "
+						 "\"backup_cancel()\" stops it.")));
+	omb_wake(launcher);
+	return serial;
+}
+
+/*
+ * Has the job come as far as the caller waits for? Then *result is filled,
+ * with serial 0 while the job still runs.
+ */
+static bool
+job_arrived(uint64 serial, bool wait, OmbResult *result)
+{
+	OmbResult  *slot = &omb_shared->result[serial % OMB_RESULTS];
+	OmbJob	   *job = &omb_shared->job;
+	bool		arrived = false;
+
+	memset(result, 0, sizeof(*result));
+	LWLockAcquire(omb_shared->lock, LW_SHARED);
+	if (slot->serial == serial)
+	{
+		*result = *slot;
+		arrived = true;
+	}
+	else if (job->serial != serial)
+	{
+		/* so many jobs later the result is gone */
+		arrived = true;
+		result->serial = serial;
+		result->sqlstate = ERRCODE_SYSTEM_ERROR;
+		strlcpy(result->message, "the result of the backup is not known",
+				sizeof(result->message));
+	}
+	else if (!wait && job->backup_id[0] != '\0')
+	{
+		arrived = true;
+		strlcpy(result->backup_id, job->backup_id, OMB_ID_MAX);
+	}
+	LWLockRelease(omb_shared->lock);
+	return arrived;
+}
+
+static void
+await_job(uint64 serial, bool wait, OmbResult *result)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		ConditionVariablePrepareToSleep(&omb_shared->changed);
+		while (!job_arrived(serial, wait, result))
+			ConditionVariableSleep(&omb_shared->changed, PG_WAIT_EXTENSION);
+		ConditionVariableCancelSleep();
+	}
+	PG_CATCH();
+	{
+		/* the wait was interrupted, the backup is not */
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		ConditionVariableCancelSleep();
+		if (error->detail == NULL)
+			error->detail = pstrdup("The backup goes on.");
+		if (error->hint == NULL)
+			error->hint = pstrdup("To stop it, execute \"SELECT "
+								  "backup_cancel()\".");
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+}
+
+static void
+show_warnings(const OmbResult *result)
+{
+	int			i;
+
+	for (i = 0; i < Min(result->warning_count, OMB_WARNINGS); i++)
+		ereport(WARNING, (errmsg("%s", result->warning[i])));
+	if (result->warning_count > OMB_WARNINGS)
+		ereport(WARNING,
+				(errmsg("%d more warnings are in the server log",
+						result->warning_count - OMB_WARNINGS)));
+}
+
+Datum
+omb_backup_now(PG_FUNCTION_ARGS)
+{
+	char	   *label = PG_ARGISNULL(0) ? "" :
+		text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *kind = PG_ARGISNULL(1) ? "auto" :
+		text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool		wait = PG_ARGISNULL(2) ? true : PG_GETARG_BOOL(2);
+	OmbResult  *result = palloc(sizeof(OmbResult));
+	uint64		serial;
+
+	check_label(label);
+	check_kind(kind);
+	check_preloaded();
+	check_archiving();
+	check_repository();
+	serial = request_backup(label, kind);
+	await_job(serial, wait, result);
+	show_warnings(result);
+	if (result->serial != 0 && !result->ok)
+		ereport(ERROR,
+				(errcode(result->sqlstate),
+				 errmsg("%s", result->message),
+				 result->detail[0] ? errdetail("%s", result->detail) : 0,
+				 result->hint[0] ? errhint("%s", result->hint) : 0));
+	PG_RETURN_TEXT_P(cstring_to_text(result->backup_id));
+}
+
+/* ---- backup_cancel ---- */
+
+Datum
+omb_backup_cancel(PG_FUNCTION_ARGS)
+{
+	OmbJobState state;
+	uint64		serial;
+	pid_t		pid;
+
+	check_preloaded();
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	state = omb_shared->job.state;
+	serial = omb_shared->job.serial;
+	pid = omb_shared->job.pid;
+	omb_shared->job.cancel = true;
+	/* under the lock, so that the process is still that of the job */
+	if (state == OMB_JOB_RUNNING && pid != 0)
+		(void) kill(pid, SIGINT);
+	LWLockRelease(omb_shared->lock);
+	/* one that no worker has taken over yet ends here */
+	if (state == OMB_JOB_REQUESTED)
+		omb_shared_fail(serial, ERRCODE_QUERY_CANCELED,
+						"the backup was canceled on request", NULL, NULL);
+	PG_RETURN_BOOL(state != OMB_JOB_NONE);
+}
+
+/* ---- functions that ask the program ---- */
+
+/* Start a short job of the program. */
+static void
+start_job(const char *type)
+{
+	check_repository();
+	omb_agent_start();
+	omb_agent_begin_job(type);
+	(void) omb_agent_send();
+}
+
+/* The next line but warnings; false after "done". Errors are raised. */
+static bool
+next_line(omb_fields *fields)
+{
+	for (;;)
+	{
+		switch (omb_agent_receive(fields, RECEIVE_MS))
+		{
+			case OMB_AGENT_TIMEOUT:
+				CHECK_FOR_INTERRUPTS();
+				continue;
+			case OMB_AGENT_DEAD:
+				CHECK_FOR_INTERRUPTS();
+				omb_agent_report_death(ERROR);
+				break;
+			case OMB_AGENT_LINE:
+				break;
+		}
+		if (strcmp(fields->verb, "error") == 0)
+			omb_agent_report(fields, ERROR, NULL);
+		if (strcmp(fields->verb, "warning") == 0)
+		{
+			omb_agent_report(fields, WARNING, NULL);
+			continue;
+		}
+		return strcmp(fields->verb, "done") != 0;
+	}
+}
+
+static Datum
+text_field(const omb_fields *fields, const char *name)
+{
+	return CStringGetTextDatum(omb_agent_text(fields, name));
+}
+
+static Datum
+bigint_field(const omb_fields *fields, const char *name)
+{
+	return Int64GetDatum((int64) omb_agent_u64(fields, name));
+}
+
+static Datum
+time_field(const omb_fields *fields, const char *name)
+{
+	int64_t		value = 0;
+
+	(void) omb_fields_get_i64(fields, name, &value);
+	return TimestampTzGetDatum(value - EPOCH_DIFFERENCE);
+}
+
+static Datum
+lsn_field(const omb_fields *fields, const char *name)
+{
+	return DirectFunctionCall1(pg_lsn_in,
+							   CStringGetDatum(omb_agent_text(fields, name)));
+}
+
+Datum
+omb_backup_list(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	omb_fields	fields;
+
+	InitMaterializedSRF(fcinfo, 0);
+	PG_TRY();
+	{
+		start_job("list");
+		while (next_line(&fields))
+		{
+			Datum		values[12];
+			bool		nulls[12] = {0};
+
+			values[0] = text_field(&fields, "id");
+			values[1] = text_field(&fields, "label");
+			values[2] = text_field(&fields, "kind");
+			values[3] = time_field(&fields, "start_time");
+			values[4] = time_field(&fields, "stop_time");
+			values[5] = lsn_field(&fields, "start_lsn");
+			values[6] = lsn_field(&fields, "stop_lsn");
+			values[7] = bigint_field(&fields, "timeline");
+			values[8] = bigint_field(&fields, "bytes");
+			values[9] = bigint_field(&fields, "bytes_stored");
+			values[10] = bigint_field(&fields, "files");
+			values[11] = bigint_field(&fields, "damaged_pages");
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values,
+								 nulls);
+		}
+	}
+	PG_FINALLY();
+	{
+		omb_agent_stop();
+	}
+	PG_END_TRY();
+	return (Datum) 0;
+}
+
+Datum
+omb_backup_adopt(PG_FUNCTION_ARGS)
+{
+	omb_fields	fields;
+	text	   *volatile instance = NULL;
+
+	PG_TRY();
+	{
+		start_job("adopt");
+		if (next_line(&fields))
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("backup agent sent \"%.64s\" instead of \"%s\"",
+							fields.verb, "done")));
+		instance = cstring_to_text(omb_agent_text(&fields, "instance"));
+	}
+	PG_FINALLY();
+	{
+		omb_agent_stop();
+	}
+	PG_END_TRY();
+	PG_RETURN_TEXT_P(instance);
+}
+
+/* ---- backup_progress ---- */
+
+Datum
+omb_backup_progress(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Datum		values[13];
+	bool		nulls[13] = {0};
+	OmbJob		job;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (omb_shared == NULL)
+		return (Datum) 0;
+	LWLockAcquire(omb_shared->lock, LW_SHARED);
+	job = omb_shared->job;
+	LWLockRelease(omb_shared->lock);
+	if (job.state == OMB_JOB_NONE)
+		return (Datum) 0;
+	values[0] = Int32GetDatum(job.pid);
+	nulls[0] = job.pid == 0;
+	values[1] = CStringGetTextDatum(job.backup_id);
+	nulls[1] = job.backup_id[0] == '\0';
+	values[2] = CStringGetTextDatum(job.label);
+	values[3] = CStringGetTextDatum(job.kind);
+	values[4] = CStringGetTextDatum(job.phase);
+	values[5] = CStringGetTextDatum(job.requested_by);
+	values[6] = TimestampTzGetDatum(job.started_at);
+	nulls[6] = job.started_at == 0;
+	values[7] = Int64GetDatum((int64) job.bytes_done);
+	values[8] = Int64GetDatum((int64) job.bytes_total);
+	nulls[8] = job.bytes_total == 0;
+	values[9] = Int64GetDatum((int64) job.bytes_stored);
+	values[10] = Int64GetDatum((int64) job.files_done);
+	values[11] = Int64GetDatum((int64) job.files_total);
+	nulls[11] = job.files_total == 0;
+	values[12] = CStringGetTextDatum(job.waiting_for);
+	nulls[12] = job.waiting_for[0] == '\0';
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	return (Datum) 0;
+}

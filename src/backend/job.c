@@ -1,0 +1,435 @@
+/*
+ * job.c: the worker that takes one base backup.
+ *
+ * It starts and stops the server's backup mode and lets the agent copy in
+ * between. It has no database, no transaction and no snapshot. However it
+ * ends, the server leaves backup mode (PG_ENSURE_ERROR_CLEANUP), the agent
+ * dies (a callback of agent.c), and the result is noted for who waits.
+ */
+#include "postgres.h"
+
+#include <sys/stat.h>
+
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/fd.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/backend_status.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/pg_lsn.h"
+#include "utils/ps_status.h"
+#include "utils/timestamp.h"
+
+#include "backend/agent.h"
+#include "backend/compat.h"
+#include "backend/settings.h"
+#include "backend/shared.h"
+
+/* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
+#define EPOCH_DIFFERENCE INT64CONST(946684800000000)
+
+/* How long to wait for a line before looking at interrupts again. */
+#define RECEIVE_MS 1000L
+
+/* Configuration files to name at most; a line has room for more fields. */
+#define CONFIG_FILES_MAX 48
+
+static uint64 my_serial = 0;
+static bool reported = false;
+
+/* FATAL and proc_exit() run no PG_CATCH: note the end here. */
+static void
+finish_at_exit(int code, Datum arg)
+{
+	if (!reported)
+		omb_shared_fail(my_serial, ERRCODE_ADMIN_SHUTDOWN,
+						"the backup was terminated",
+						"The backup worker was told to end.", NULL);
+	omb_wake(omb_shared->launcher_pid);
+}
+
+static int64
+unix_time(TimestampTz time)
+{
+	return time + EPOCH_DIFFERENCE;
+}
+
+static void
+set_phase(const char *phase)
+{
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	strlcpy(omb_shared->job.phase, phase, sizeof(omb_shared->job.phase));
+	LWLockRelease(omb_shared->lock);
+	pgstat_report_activity(STATE_RUNNING, phase);
+}
+
+static void
+note_progress(const omb_fields *fields)
+{
+	OmbJob	   *job = &omb_shared->job;
+
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	strlcpy(job->phase, omb_agent_text(fields, "phase"), sizeof(job->phase));
+	strlcpy(job->waiting_for, omb_agent_text(fields, "wal_file"),
+			sizeof(job->waiting_for));
+	job->bytes_done = omb_agent_u64(fields, "bytes_done");
+	job->bytes_total = omb_agent_u64(fields, "bytes_total");
+	job->bytes_stored = omb_agent_u64(fields, "bytes_stored");
+	job->files_done = omb_agent_u64(fields, "files_done");
+	job->files_total = omb_agent_u64(fields, "files_total");
+	LWLockRelease(omb_shared->lock);
+}
+
+static void
+note_warning(const omb_fields *fields)
+{
+	OmbJob	   *job = &omb_shared->job;
+
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	if (job->warning_count < OMB_WARNINGS)
+		strlcpy(job->warning[job->warning_count],
+				omb_agent_text(fields, "message"), sizeof(job->warning[0]));
+	job->warning_count++;
+	LWLockRelease(omb_shared->lock);
+	omb_agent_report(fields, WARNING, NULL);
+}
+
+/* Why WAL does not arrive, as far as the server knows. */
+static void
+add_archiver_detail(StringInfo detail)
+{
+	PgStat_ArchiverStats *stats;
+
+	pgstat_clear_snapshot();
+	stats = pgstat_fetch_stat_archiver();
+	if (stats->failed_count > 0 &&
+		stats->last_failed_timestamp > stats->last_archived_timestamp)
+		appendStringInfo(detail,
+						 "Archiving of WAL file \"%s\" failed last, at %s.",
+						 stats->last_failed_wal,
+						 timestamptz_to_str(stats->last_failed_timestamp));
+}
+
+/* Raise the error that ended the job, with what the server can add. */
+static void
+raise_error(const omb_fields *fields)
+{
+	const char *detail = omb_agent_text(fields, "detail");
+	const char *hint = omb_agent_text(fields, "hint");
+	bool		in_wal;
+	StringInfoData more;
+
+	initStringInfo(&more);
+	LWLockAcquire(omb_shared->lock, LW_SHARED);
+	in_wal = strcmp(omb_shared->job.phase, "wal") == 0;
+	LWLockRelease(omb_shared->lock);
+	appendStringInfoString(&more, detail);
+	if (in_wal && detail[0] == '\0')
+		add_archiver_detail(&more);
+	if (more.len == 0 || more.len == (int) strlen(detail))
+		omb_agent_report(fields, ERROR, NULL);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("%s", omb_agent_text(fields, "message")),
+			 errdetail("%s", more.data),
+			 hint[0] ? errhint("%s", hint) : 0));
+}
+
+static void
+check_cancel(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot take a backup during recovery")));
+}
+
+/* Wait for a line with the verb, dealing with all others meanwhile. */
+static void
+await(const char *verb, omb_fields *fields)
+{
+	for (;;)
+	{
+		switch (omb_agent_receive(fields, RECEIVE_MS))
+		{
+			case OMB_AGENT_TIMEOUT:
+				check_cancel();
+				continue;
+			case OMB_AGENT_DEAD:
+				check_cancel();
+				omb_agent_report_death(ERROR);
+				break;
+			case OMB_AGENT_LINE:
+				check_cancel();
+				break;
+		}
+		if (strcmp(fields->verb, verb) == 0)
+			return;
+		if (strcmp(fields->verb, "progress") == 0)
+			note_progress(fields);
+		else if (strcmp(fields->verb, "warning") == 0)
+			note_warning(fields);
+		else if (strcmp(fields->verb, "error") == 0)
+			raise_error(fields);
+		else
+			ereport(ERROR,
+					(errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("backup agent sent \"%.64s\" instead of \"%s\"",
+							fields->verb, verb)));
+	}
+}
+
+static void
+send_line(void)
+{
+	if (!omb_agent_send())
+		omb_agent_report_death(ERROR);
+}
+
+/* ---- configuration files outside the data directory ---- */
+
+/* Name a file once, if it exists and is outside. */
+static void
+put_config_file(List **sent, const char *path)
+{
+	ListCell   *cell;
+	struct stat st;
+
+	if (path == NULL || path[0] != '/' || path_is_prefix_of_path(DataDir, path) ||
+		list_length(*sent) >= CONFIG_FILES_MAX || stat(path, &st) != 0 ||
+		!S_ISREG(st.st_mode))
+		return;
+	foreach(cell, *sent)
+	{
+		if (strcmp(lfirst(cell), path) == 0)
+			return;
+	}
+	*sent = lappend(*sent, pstrdup(path));
+	omb_agent_put("config_file", path);
+}
+
+/* What postgresql.conf includes, by reading it as the server does. */
+static void
+put_included_files(List **sent)
+{
+	ConfigVariable *head = NULL;
+	ConfigVariable *tail = NULL;
+	ConfigVariable *item;
+
+	if (ConfigFileName == NULL)
+		return;
+	(void) ParseConfigFile(ConfigFileName, true, NULL, 0, 0, DEBUG2, &head,
+						   &tail);
+	for (item = head; item; item = item->next)
+		put_config_file(sent, item->filename);
+	FreeConfigVariables(head);
+}
+
+static void
+put_config_files(void)
+{
+	/* Debian's tools keep these beside postgresql.conf */
+	static const char *const beside[] = {"start.conf", "pg_ctl.conf",
+	"environment", "pg_hba.conf", "pg_ident.conf"};
+	List	   *sent = NIL;
+	char		directory[MAXPGPATH];
+	int			i;
+
+	put_config_file(&sent, ConfigFileName);
+	put_config_file(&sent, HbaFileName);
+	put_config_file(&sent, IdentFileName);
+	put_included_files(&sent);
+	if (ConfigFileName != NULL)
+	{
+		strlcpy(directory, ConfigFileName, sizeof(directory));
+		get_parent_directory(directory);
+		for (i = 0; i < (int) lengthof(beside); i++)
+			put_config_file(&sent, psprintf("%s/%s", directory, beside[i]));
+	}
+}
+
+/* ---- the backup ---- */
+
+/* Hand the job over; returns when the agent is ready to copy. */
+static void
+start_agent(const OmbJob *job)
+{
+	omb_fields	fields;
+
+	omb_agent_start();
+	omb_agent_begin_job("backup");
+	omb_agent_put("label", job->label);
+	omb_agent_put("kind", job->kind);
+	omb_agent_put_u64("max_read_rate", (uint64) omb_max_read_rate * 1024);
+	omb_agent_put_u64("pg_version", PG_VERSION_NUM);
+	omb_agent_put_u64("data_checksums", DataChecksumsEnabled() ? 1 : 0);
+	omb_agent_put_u64("segment_blocks", RELSEG_SIZE);
+	omb_agent_put_u64("archive_timeout", omb_archive_timeout);
+	put_config_files();
+	send_line();
+	await("ready", &fields);
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	strlcpy(omb_shared->job.backup_id, omb_agent_text(&fields, "id"),
+			sizeof(omb_shared->job.backup_id));
+	LWLockRelease(omb_shared->lock);
+	ConditionVariableBroadcast(&omb_shared->changed);
+}
+
+/* Everything between start and stop. */
+static char *
+copy_and_stop(OmbServerBackup *backup, TimestampTz started_at)
+{
+	omb_fields	fields;
+
+	omb_agent_begin("start");
+	omb_agent_put_lsn("start_lsn", backup->start_lsn);
+	omb_agent_put_u64("start_timeline", backup->start_timeline);
+	omb_agent_put_u64("start_time", unix_time(started_at));
+	send_line();
+	await("copied", &fields);
+	set_phase("stop");
+	return omb_backup_stop(backup);
+}
+
+static void
+take_backup(const OmbJob *job)
+{
+	OmbServerBackup backup;
+	TimestampTz started_at;
+	char	   *label = NULL;
+	omb_fields	fields;
+
+	StaticAssertStmt(BLCKSZ == 8192, "the program reads pages of 8 kB");
+
+	start_agent(job);
+	set_phase("checkpoint");
+	started_at = GetCurrentTimestamp();
+	omb_backup_start(&backup, job->label[0] ? job->label : job->backup_id);
+	PG_ENSURE_ERROR_CLEANUP(do_pg_abort_backup, OMB_ABORT_ARG);
+	{
+		label = copy_and_stop(&backup, started_at);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(do_pg_abort_backup, OMB_ABORT_ARG);
+
+	omb_agent_begin("stop");
+	omb_agent_put_lsn("stop_lsn", backup.stop_lsn);
+	omb_agent_put_u64("stop_timeline", backup.stop_timeline);
+	omb_agent_put_u64("stop_time", unix_time(GetCurrentTimestamp()));
+	omb_agent_put("backup_label", label);
+	omb_agent_put("tablespace_map", backup.tablespace_map->data);
+	send_line();
+	set_phase("wal");
+	await("done", &fields);
+	omb_agent_stop();
+	ereport(LOG,
+			(errmsg("backup \"%s\" completed: " UINT64_FORMAT " files, "
+					UINT64_FORMAT " bytes, " UINT64_FORMAT " bytes stored, "
+					UINT64_FORMAT " damaged pages",
+					omb_agent_text(&fields, "id"),
+					omb_agent_u64(&fields, "files"),
+					omb_agent_u64(&fields, "bytes_read"),
+					omb_agent_u64(&fields, "bytes_stored"),
+					omb_agent_u64(&fields, "damaged_pages"))));
+}
+
+/* Note the error in hand and log it. */
+static void
+report_failure(MemoryContext context)
+{
+	ErrorData  *error;
+	bool		cancelled;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	HOLD_INTERRUPTS();
+	LWLockReleaseAll();
+	ConditionVariableCancelSleep();
+	omb_agent_stop();
+	LWLockAcquire(omb_shared->lock, LW_SHARED);
+	cancelled = omb_shared->job.cancel;
+	LWLockRelease(omb_shared->lock);
+	if (cancelled && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		omb_shared_fail(my_serial, ERRCODE_QUERY_CANCELED,
+						"the backup was canceled on request", NULL, NULL);
+	else
+		omb_shared_fail(my_serial, error->sqlerrcode, error->message,
+						error->detail, error->hint);
+	reported = true;
+	/* a failed backup is no reason to shout ERROR from a process of ours */
+	EmitErrorReport();
+	FlushErrorState();
+	RESUME_INTERRUPTS();
+}
+
+/* Take the request over; false when there is none any more. */
+static bool
+take_job(OmbJob *job)
+{
+	bool		mine;
+
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	mine = omb_shared->job.state == OMB_JOB_REQUESTED &&
+		omb_shared->job.serial == my_serial;
+	if (mine)
+	{
+		omb_shared->job.state = OMB_JOB_RUNNING;
+		omb_shared->job.pid = MyProcPid;
+		omb_shared->job.started_at = GetCurrentTimestamp();
+		strlcpy(omb_shared->job.phase, "start",
+				sizeof(omb_shared->job.phase));
+		*job = omb_shared->job;
+	}
+	LWLockRelease(omb_shared->lock);
+	return mine;
+}
+
+void
+omb_job_main(Datum arg)
+{
+	MemoryContext context;
+	OmbJob		job;
+
+	my_serial = (uint64) DatumGetInt64(arg);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	context = AllocSetContextCreate(TopMemoryContext, "omsupply_backup job",
+									ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	before_shmem_exit(finish_at_exit, (Datum) 0);
+	if (!take_job(&job))
+	{
+		reported = true;
+		return;
+	}
+	PG_TRY();
+	{
+		OmbResult	result;
+
+		check_cancel();
+		take_backup(&job);
+		memset(&result, 0, sizeof(result));
+		result.ok = true;
+		omb_shared_finish(my_serial, &result);
+		reported = true;
+	}
+	PG_CATCH();
+	{
+		report_failure(context);
+	}
+	PG_END_TRY();
+}

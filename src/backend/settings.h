@@ -1,0 +1,19 @@
+/*
+ * settings.h: the settings of the server part (postgresql.conf).
+ */
+#ifndef OMB_BACKEND_SETTINGS_H
+#define OMB_BACKEND_SETTINGS_H
+
+extern char *omb_repository;
+extern char *omb_key_file;
+extern char *omb_compression;
+extern int	omb_jobs;			 /* 0 = one per core */
+extern int	omb_max_read_rate;	 /* kB/s, 0 = no limit */
+extern int	omb_archive_timeout; /* seconds */
+
+extern void omb_settings_define(void);
+
+/* Threads to use: the setting, or one per core, at most 8. */
+extern int	omb_settings_jobs(void);
+
+#endif

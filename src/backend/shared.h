@@ -1,0 +1,91 @@
+/*
+ * shared.h: what the processes of the extension share.
+ */
+#ifndef OMB_BACKEND_SHARED_H
+#define OMB_BACKEND_SHARED_H
+
+#include "datatype/timestamp.h"
+#include "storage/condition_variable.h"
+#include "storage/lwlock.h"
+
+#define OMB_LABEL_MAX 256
+#define OMB_ID_MAX 32
+#define OMB_RESULTS 16
+#define OMB_WARNINGS 8
+
+typedef enum OmbJobState
+{
+	OMB_JOB_NONE,
+	OMB_JOB_REQUESTED,			/* waits for the launcher */
+	OMB_JOB_RUNNING
+} OmbJobState;
+
+/* The one job that is asked for or running. */
+typedef struct OmbJob
+{
+	OmbJobState state;
+	uint64		serial;			/* of this server start, from 1 */
+	char		label[OMB_LABEL_MAX];
+	char		kind[16];
+	char		requested_by[NAMEDATALEN];
+	TimestampTz requested_at;
+	TimestampTz started_at;
+	pid_t		pid;			/* of the job worker */
+	bool		cancel;
+	char		backup_id[OMB_ID_MAX];
+	char		phase[16];
+	char		waiting_for[64];
+	uint64		bytes_done;
+	uint64		bytes_total;
+	uint64		bytes_stored;
+	uint64		files_done;
+	uint64		files_total;
+	int			warning_count;
+	char		warning[OMB_WARNINGS][256];
+} OmbJob;
+
+/* How a job ended. */
+typedef struct OmbResult
+{
+	uint64		serial;			/* 0 for none */
+	bool		ok;
+	char		backup_id[OMB_ID_MAX];
+	int			sqlstate;
+	char		message[1024];
+	char		detail[1024];
+	char		hint[512];
+	int			warning_count;
+	char		warning[OMB_WARNINGS][256];
+} OmbResult;
+
+typedef struct OmbShared
+{
+	LWLock	   *lock;			/* protects all below but changed */
+	ConditionVariable changed;	/* a job moved on */
+	pid_t		launcher_pid;	/* 0 while it does not run */
+	uint64		last_serial;
+	OmbJob		job;
+	OmbResult	result[OMB_RESULTS];	/* by serial modulo OMB_RESULTS */
+} OmbShared;
+
+/* NULL when the library is not in shared_preload_libraries. */
+extern OmbShared *omb_shared;
+
+/* Hooks for shared memory; called while libraries are preloaded. */
+extern void omb_shared_request(void);
+
+/* Note how the job in hand ended and wake all who wait. */
+extern void omb_shared_finish(uint64 serial, const OmbResult *result);
+/* The same for a failure in words. */
+extern void omb_shared_fail(uint64 serial, int sqlstate, const char *message,
+							const char *detail, const char *hint);
+
+/* Entry points of the background workers. */
+extern PGDLLEXPORT void omb_launcher_main(Datum arg);
+extern PGDLLEXPORT void omb_job_main(Datum arg);
+extern void omb_launcher_register(void);
+
+/* Wake a process that waits on its latch. */
+extern void omb_wake(pid_t pid);
+
+#endif
