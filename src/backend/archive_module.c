@@ -158,9 +158,8 @@ ask_agent(const char *file)
 	}
 	omb_agent_report(&fields, WARNING,
 					 psprintf("could not archive WAL file \"%s\"", file));
-	/* anything but a refusal of this very file: begin anew */
-	if (strcmp(fields.verb, "failed") != 0)
-		omb_agent_stop();
+	/* a new agent looks at a repository that was mounted or made anew */
+	omb_agent_stop();
 	return false;
 }
 

@@ -15,7 +15,9 @@
 
 /*
  * Two recovery targets at once are an error for the server, so all are set:
- * those not wanted to the empty text, which means none.
+ * those not wanted to the empty text, which means none and also undoes a
+ * setting in postgresql.conf. They come first: in its place in the file an
+ * empty target takes back one that was set before it.
  */
 static const char *const names[] = {
 	"restore_command",		   "recovery_target",
@@ -151,6 +153,22 @@ keep_others(const omb_buf *old, omb_buf *out)
 	}
 }
 
+/* Those settings whose value is empty, or the others. */
+static void
+put_settings(omb_buf *out, const omb_recovery_settings *settings, bool empty)
+{
+	size_t i;
+
+	for (i = 0; i < NAME_COUNT; i++)
+	{
+		char *value = value_of(settings, names[i]);
+
+		if ((value[0] == '\0') == empty)
+			put_setting(out, names[i], value);
+		free(value);
+	}
+}
+
 omb_status
 omb_recovery_settings_write(const char *pgdata,
 							const omb_recovery_settings *settings,
@@ -160,7 +178,6 @@ omb_recovery_settings_write(const char *pgdata,
 	char *signal_path = omb_format("%s/recovery.signal", pgdata);
 	omb_buf old = OMB_BUF_INIT;
 	omb_buf conf = OMB_BUF_INIT;
-	size_t i;
 
 	if (omb_file_read(path, AUTO_CONF_MAX, &old, err) == OMB_NOT_FOUND)
 		omb_error_clear(err);
@@ -168,13 +185,8 @@ omb_recovery_settings_write(const char *pgdata,
 	{
 		keep_others(&old, &conf);
 		omb_buf_printf(&conf, "# written by omsupply_backup restore\n");
-		for (i = 0; i < NAME_COUNT; i++)
-		{
-			char *value = value_of(settings, names[i]);
-
-			put_setting(&conf, names[i], value);
-			free(value);
-		}
+		put_settings(&conf, settings, true);
+		put_settings(&conf, settings, false);
 		if (omb_file_replace(path, conf.data, conf.len, 0600, err) == OMB_OK)
 			(void) omb_file_replace(signal_path, "", 0, 0600, err);
 	}

@@ -1,0 +1,32 @@
+#!/bin/bash
+# prove.sh TEST...: run TAP tests as an unprivileged user with the private
+# installation. PROVE_FLAGS is passed on.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/asuser.sh
+trap 'rm -rf "$SCRATCH"' EXIT
+private_tree
+
+# the user may not be able to read the checkout
+cp -a t "$SCRATCH/t"
+mkdir -p "$SCRATCH/bin"
+if [ -d build/tests ]; then cp -a build/tests/. "$SCRATCH/bin/"; fi
+mkdir -p "$SCRATCH/work"
+[ "$(id -u)" != 0 ] || chown -R "$OSUSER" "$SCRATCH/t" "$SCRATCH/work" "$SCRATCH/bin"
+tests=()
+for f in "$@"; do tests+=("$SCRATCH/t/$(basename "$f")"); done
+
+cd "$SCRATCH/work"
+pgxs=$("$INSTBIN/pg_config" --pgxs)
+export PATH=$INSTBIN:$PATH TESTDIR=$SCRATCH/work TESTDATADIR=$SCRATCH/work/tmp_check
+export TESTLOGDIR=$SCRATCH/work/tmp_check/log PG_REGRESS=/bin/true PGPORT=65432
+export OMB_BIN=$SCRATCH/bin
+# where the package keeps it; the copy of the tree has it in the same place
+perl_lib=$(dirname "$(dirname "$pgxs")")/test/perl
+[ -d "$perl_lib" ] || perl_lib=$("${PG_CONFIG:-pg_config}" --pkglibdir)/pgxs/src/test/perl
+if ! as_user env PERL5LIB="$perl_lib:$SCRATCH/t" prove ${PROVE_FLAGS:-} "${tests[@]}"; then
+	mkdir -p /tmp/omb-failed-tests
+	cp -a "$SCRATCH/work/tmp_check/log" /tmp/omb-failed-tests/ 2>/dev/null || true
+	echo "Logs are in /tmp/omb-failed-tests/log." >&2
+	exit 1
+fi
