@@ -154,6 +154,11 @@ fresh_ours() {
 	as_user "$backup" init --repository "$ours" --key-file "$key" >/dev/null
 	rm -f "$data/omsupply_backup.instance"
 	sql -c "ALTER SYSTEM SET omsupply_backup.repository = '$ours'" -c 'SELECT pg_reload_conf()' >/dev/null
+	# until archiving into the new repository works
+	until [ -n "$(ls "$ours/wal" 2>/dev/null)" ]; do
+		sql -c "SELECT pg_create_restore_point('bench')" -c 'SELECT pg_switch_wal()' >/dev/null
+		sleep 1
+	done
 }
 ours_full() { sql -c "SELECT backup_now('bench', 'full')"; }
 pgbr_full() { pgbr --stanza=main backup --type=full; }
@@ -217,7 +222,7 @@ marks_ready() {
 	while read -r f; do as_user touch "$wal/pg_wal/archive_status/$f.ready"; done <"$SCRATCH/list"
 }
 ours_push() { # MODE
-	as_user perl bench/archive.pl "$backup" "$wal" "$SCRATCH/walrepo" "$SCRATCH/walkey" \
+	as_user perl "$SCRATCH/archive.pl" "$backup" "$wal" "$SCRATCH/walrepo" "$SCRATCH/walkey" \
 		"$system" "$JOBS" "$1" "$SCRATCH/list" | tee -a "$SCRATCH/wait.$1"
 }
 fresh_walrepo() {

@@ -1,0 +1,149 @@
+/*
+ * test_store.c: what every store promises, for each kind of store.
+ */
+#include "test/tap.h"
+
+#include "store/directory.h"
+#include "store/fault.h"
+#include "store/memory.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static omb_status
+append_name(const omb_store_entry *entry, void *arg, omb_error *err)
+{
+	omb_buf_printf(arg, "%s%s ", entry->name, entry->is_folder ? "/" : "");
+	return OMB_OK;
+}
+
+static char *
+names(omb_store *store, const char *folder, bool recursive, omb_buf *out)
+{
+	omb_error err = OMB_ERROR_INIT;
+
+	omb_buf_clear(out);
+	if (omb_store_list(store, folder, recursive, append_name, out, &err) !=
+		OMB_OK)
+		omb_buf_printf(out, "%s", err.message);
+	return omb_buf_text(out);
+}
+
+static void
+store_suite(omb_store *store, const char *kind)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_buf out = OMB_BUF_INIT;
+	omb_upload *upload;
+	omb_object *object;
+	char part[4];
+
+	is_text(names(store, "", true, &out), "", kind);
+	ok(omb_store_put(store, "b/two/x", "content", 7, &err) == OMB_OK,
+	   "%s: an object is put, with its folders", kind);
+	ok(omb_store_put(store, "b/one", "1", 1, &err) == OMB_OK &&
+		   omb_store_put(store, "a", "", 0, &err) == OMB_OK &&
+		   omb_store_put(store, "b/two/w", "w", 1, &err) == OMB_OK,
+	   "%s: so are others, and an empty one", kind);
+	is_text(names(store, "", true, &out), "a b/one b/two/w b/two/x ",
+			"listing all, in order");
+	is_text(names(store, "b", false, &out), "b/one b/two/ ",
+			"listing a folder");
+	is_text(names(store, "nothing", true, &out), "",
+			"listing a folder that is not there");
+
+	ok(omb_store_put(store, "b/one", "other", 5, &err) == OMB_EXISTS,
+	   "%s: a name is never taken twice", kind);
+	omb_error_clear(&err);
+	omb_buf_clear(&out);
+	ok(omb_store_get(store, "b/one", 100, &out, &err) == OMB_OK &&
+		   out.len == 1 && out.data[0] == '1',
+	   "%s: the old object stays", kind);
+	ok(omb_store_confirm(store, "b/one", &err) == OMB_OK,
+	   "%s: it can be confirmed", kind);
+	ok(omb_store_get(store, "b/two/x", 6, &out, &err) == OMB_DAMAGED,
+	   "%s: one larger than expected is refused", kind);
+	omb_error_clear(&err);
+	ok(omb_store_open(store, "none", &object, &err) == OMB_NOT_FOUND,
+	   "%s: an absent object is said to be absent", kind);
+	omb_error_clear(&err);
+	ok(omb_store_open(store, "b/two/x", &object, &err) == OMB_OK &&
+		   object->size == 7 &&
+		   omb_object_read(object, 3, part, 4, &err) == OMB_OK &&
+		   memcmp(part, "tent", 4) == 0,
+	   "%s: a part is read", kind);
+	ok(omb_object_read(object, 4, part, 4, &err) == OMB_DAMAGED,
+	   "%s: reading past the end is damage", kind);
+	omb_error_clear(&err);
+	omb_object_close(object);
+
+	ok(omb_store_create(store, &upload, &err) == OMB_OK &&
+		   omb_upload_write(upload, "half", 4, &err) == OMB_OK,
+	   "%s: an upload begins", kind);
+	is_text(names(store, "", true, &out), "a b/one b/two/w b/two/x ",
+			"it is not seen before it is committed");
+	omb_upload_abort(upload);
+	is_text(names(store, "", true, &out), "a b/one b/two/w b/two/x ",
+			"nor after it was aborted");
+	ok(omb_store_remove(store, "b/two/w", &err) == OMB_OK &&
+		   omb_store_remove(store, "b/two/w", &err) == OMB_NOT_FOUND,
+	   "%s: an object is removed once", kind);
+	omb_error_clear(&err);
+	is_text(names(store, "", true, &out), "a b/one b/two/x ", "and is gone");
+	omb_buf_free(&out);
+}
+
+static void
+test_directory_notices_a_lost_mount(const char *root)
+{
+	char *path = omb_format("%s/mounted", root);
+	char *away = omb_format("%s/away", root);
+	omb_error err = OMB_ERROR_INIT;
+	omb_store *store;
+
+	(void) mkdir(path, 0700);
+	store = omb_store_directory_new(path);
+	ok(omb_store_put(store, "x", "1", 1, &err) == OMB_OK, "mounted");
+	(void) rename(path, away);
+	ok(omb_store_put(store, "y", "1", 1, &err) == OMB_FAILED,
+	   "nothing is written where nothing is");
+	omb_error_clear(&err);
+	(void) mkdir(path, 0700);
+	ok(omb_store_put(store, "y", "1", 1, &err) == OMB_FAILED,
+	   "nothing is written to the mount point");
+	omb_store_free(store);
+	free(path);
+	free(away);
+}
+
+int
+main(void)
+{
+	char root[] = "/tmp/omb-test-XXXXXX";
+	char *path, *command;
+	omb_store *store;
+
+	if (mkdtemp(root) == NULL)
+		abort();
+	path = omb_format("%s/store", root);
+	(void) mkdir(path, 0700);
+	store = omb_store_directory_new(path);
+	store_suite(store, "directory");
+	omb_store_free(store);
+
+	store = omb_store_memory_new();
+	store_suite(store, "memory");
+	omb_store_free(store);
+
+	store = omb_store_fault_new(omb_store_memory_new());
+	store_suite(store, "faults, none set");
+	omb_store_free(store);
+
+	test_directory_notices_a_lost_mount(root);
+	command = omb_format("rm -rf %s", root);
+	ok(system(command) == 0, "clean up");
+	free(command);
+	free(path);
+	return tap_done();
+}
