@@ -64,14 +64,14 @@ PROGRAM_OBJS = $(patsubst src/%.c,$(BUILD)/obj/%.o,$(PROGRAM_SRC))
 program: $(BUILD)/omsupply_backup
 
 $(BUILD)/omsupply_backup: $(PROGRAM_OBJS)
-	$(PROGRAM_CC) -pie -Wl,-z,relro,-z,now -pthread $^ $(PROGRAM_LIBS) -o $@
+	@$(PROGRAM_CC) -pie -Wl,-z,relro,-z,now -pthread $^ $(PROGRAM_LIBS) -o $@
 
 # the two that are nothing but loops over bytes
 $(BUILD)/obj/pgfmt/page.o $(BUILD)/obj/base/crc32c.o: PROGRAM_CFLAGS += -O3
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(PROGRAM_CC) $(PROGRAM_CFLAGS) -MMD -MP -c $< -o $@
+	@$(PROGRAM_CC) $(PROGRAM_CFLAGS) -MMD -MP -c $< -o $@
 
 -include $(PROGRAM_OBJS:.o=.d)
 
@@ -122,17 +122,17 @@ FUZZ_TESTS = $(patsubst src/test/%.c,build/test/%,$(wildcard src/test/fuzz_*.c))
 
 build/asan/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -MMD -MP -c $< -o $@
+	@$(CC) $(TEST_CFLAGS) -MMD -MP -c $< -o $@
 
 -include $(CORE_TEST_OBJS:.o=.d)
 
 build/test/test_%: src/test/test_%.c src/test/tap.h $(CORE_TEST_OBJS)
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) $< $(CORE_TEST_OBJS) $(PROGRAM_LIBS) -o $@
+	@$(CC) $(TEST_CFLAGS) $< $(CORE_TEST_OBJS) $(PROGRAM_LIBS) -o $@
 
 build/test/fuzz_%: src/test/fuzz_%.c src/test/replay.c $(CORE_TEST_OBJS)
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) $< src/test/replay.c $(CORE_TEST_OBJS) $(PROGRAM_LIBS) -o $@
+	@$(CC) $(TEST_CFLAGS) $< src/test/replay.c $(CORE_TEST_OBJS) $(PROGRAM_LIBS) -o $@
 
 check-unit: $(UNIT_TESTS)
 	@prove -Q -e '' $(UNIT_TESTS)

@@ -32,15 +32,15 @@ extern char **environ;
 /* The agent of this process. */
 static struct
 {
-	pid_t		pid;			/* 0 when there is none */
-	int			in;				/* its standard input */
-	int			out;			/* its standard output */
-	bool		exit_registered;
+	pid_t pid; /* 0 when there is none */
+	int in;	   /* its standard input */
+	int out;   /* its standard output */
+	bool exit_registered;
 	StringInfoData send;
-	StringInfoData received;	/* bytes not yet given out begin at used */
-	int			used;
-	char		death[256];
-}			agent;
+	StringInfoData received; /* bytes not yet given out begin at used */
+	int used;
+	char death[256];
+} agent;
 
 static void
 stop_at_exit(int code, Datum arg)
@@ -62,12 +62,12 @@ spawn(const char *path, int child_in, int child_out, pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
-	sigset_t	all;
-	sigset_t	none;
-	char		name[] = PROGRAM;
-	char		command[] = "agent";
-	char	   *argv[] = {name, command, NULL};
-	int			rc;
+	sigset_t all;
+	sigset_t none;
+	char name[] = PROGRAM;
+	char command[] = "agent";
+	char *argv[] = { name, command, NULL };
+	int rc;
 
 	sigfillset(&all);
 	sigemptyset(&none);
@@ -75,8 +75,8 @@ spawn(const char *path, int child_in, int child_out, pid_t *pid)
 	posix_spawn_file_actions_adddup2(&actions, child_in, STDIN_FILENO);
 	posix_spawn_file_actions_adddup2(&actions, child_out, STDOUT_FILENO);
 	posix_spawnattr_init(&attributes);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF |
-							 POSIX_SPAWN_SETSIGMASK);
+	posix_spawnattr_setflags(&attributes,
+							 POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
 	posix_spawnattr_setsigdefault(&attributes, &all);
 	posix_spawnattr_setsigmask(&attributes, &none);
 	rc = posix_spawn(pid, path, &actions, &attributes, argv, environ);
@@ -88,10 +88,10 @@ spawn(const char *path, int child_in, int child_out, pid_t *pid)
 void
 omb_agent_start(void)
 {
-	char		path[MAXPGPATH];
-	int			to_child[2];
-	int			from_child[2];
-	int			rc;
+	char path[MAXPGPATH];
+	int to_child[2];
+	int from_child[2];
+	int rc;
 	MemoryContext old;
 
 	Assert(agent.pid == 0);
@@ -109,19 +109,17 @@ omb_agent_start(void)
 	agent.death[0] = '\0';
 	program_path(path);
 	if (pipe2(to_child, O_CLOEXEC) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not create pipe for backup agent: %m")));
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not create pipe for backup agent: %m")));
 	if (pipe2(from_child, O_CLOEXEC) != 0)
 	{
-		int			saved = errno;
+		int saved = errno;
 
 		close(to_child[0]);
 		close(to_child[1]);
 		errno = saved;
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not create pipe for backup agent: %m")));
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not create pipe for backup agent: %m")));
 	}
 	rc = spawn(path, to_child[0], from_child[1], &agent.pid);
 	close(to_child[0]);
@@ -156,8 +154,8 @@ omb_agent_running(void)
 static void
 reap(bool kill_it)
 {
-	int			status;
-	pid_t		rc;
+	int status;
+	pid_t rc;
 
 	if (agent.pid == 0)
 		return;
@@ -173,7 +171,7 @@ reap(bool kill_it)
 	agent.pid = 0;
 	if (rc > 0)
 	{
-		char	   *words = wait_result_to_str(status);
+		char *words = wait_result_to_str(status);
 
 		strlcpy(agent.death, words, sizeof(agent.death));
 		pfree(words);
@@ -206,8 +204,9 @@ omb_agent_put(const char *name, const char *value)
 {
 	appendStringInfo(&agent.send, " %s=", name);
 	enlargeStringInfo(&agent.send, omb_fields_escaped_size(value));
-	agent.send.len = omb_fields_escape(value, agent.send.data +
-									   agent.send.len) - agent.send.data;
+	agent.send.len =
+		omb_fields_escape(value, agent.send.data + agent.send.len) -
+		agent.send.data;
 }
 
 void
@@ -240,10 +239,9 @@ omb_agent_begin_job(const char *type)
 static int
 wait_for(int event, int fd, long timeout_ms)
 {
-	int			rc = WaitLatchOrSocket(MyLatch,
-									   WL_LATCH_SET | WL_TIMEOUT |
-									   WL_EXIT_ON_PM_DEATH | event,
-									   fd, timeout_ms, PG_WAIT_EXTENSION);
+	int rc = WaitLatchOrSocket(
+		MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH | event, fd,
+		timeout_ms, PG_WAIT_EXTENSION);
 
 	if (rc & WL_LATCH_SET)
 		ResetLatch(MyLatch);
@@ -253,12 +251,12 @@ wait_for(int event, int fd, long timeout_ms)
 bool
 omb_agent_send(void)
 {
-	int			done = 0;
+	int done = 0;
 
 	appendStringInfoChar(&agent.send, '\n');
 	while (done < agent.send.len)
 	{
-		ssize_t		n;
+		ssize_t n;
 
 		if (agent.pid == 0)
 			return false;
@@ -284,9 +282,9 @@ omb_agent_send(void)
 static bool
 next_line(omb_fields *fields, bool *nonsense)
 {
-	char	   *start = agent.received.data + agent.used;
-	int			left = agent.received.len - agent.used;
-	char	   *end = left > 0 ? memchr(start, '\n', left) : NULL;
+	char *start = agent.received.data + agent.used;
+	int left = agent.received.len - agent.used;
+	char *end = left > 0 ? memchr(start, '\n', left) : NULL;
 
 	*nonsense = false;
 	if (end == NULL)
@@ -303,7 +301,7 @@ next_line(omb_fields *fields, bool *nonsense)
 static ssize_t
 read_more(void)
 {
-	ssize_t		n;
+	ssize_t n;
 
 	if (agent.used > 0)
 	{
@@ -322,12 +320,12 @@ read_more(void)
 OmbAgentRead
 omb_agent_receive(omb_fields *fields, long timeout_ms)
 {
-	bool		waited = false;
+	bool waited = false;
 
 	for (;;)
 	{
-		bool		nonsense;
-		ssize_t		n;
+		bool nonsense;
+		ssize_t n;
 
 		if (agent.pid == 0)
 			return OMB_AGENT_DEAD;
@@ -343,8 +341,8 @@ omb_agent_receive(omb_fields *fields, long timeout_ms)
 		n = read_more();
 		if (n > 0)
 			continue;
-		if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK &&
-					   errno != EINTR))
+		if (n == 0 ||
+			(errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
 		{
 			/* its end: it is dying or has closed what it should not */
 			reap(n != 0);
@@ -368,7 +366,7 @@ omb_agent_text(const omb_fields *fields, const char *name)
 uint64
 omb_agent_u64(const omb_fields *fields, const char *name)
 {
-	uint64_t	value;
+	uint64_t value;
 
 	return omb_fields_get_u64(fields, name, &value) ? value : 0;
 }
@@ -380,19 +378,16 @@ sqlstate_of(const char *status)
 	static const struct
 	{
 		const char *word;
-		int			sqlstate;
-	}			words[] =
-	{
-		{"damaged", ERRCODE_DATA_CORRUPTED},
-		{"exists", ERRCODE_DUPLICATE_FILE},
-		{"wrong_key", ERRCODE_CONFIG_FILE_ERROR},
-		{"no_space", ERRCODE_DISK_FULL},
-		{"unsupported", ERRCODE_FEATURE_NOT_SUPPORTED},
-		{"refused", ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE},
-		{"usage", ERRCODE_INVALID_PARAMETER_VALUE},
-		{"not_found", ERRCODE_UNDEFINED_FILE}
-	};
-	int			i;
+		int sqlstate;
+	} words[] = { { "damaged", ERRCODE_DATA_CORRUPTED },
+				  { "exists", ERRCODE_DUPLICATE_FILE },
+				  { "wrong_key", ERRCODE_CONFIG_FILE_ERROR },
+				  { "no_space", ERRCODE_DISK_FULL },
+				  { "unsupported", ERRCODE_FEATURE_NOT_SUPPORTED },
+				  { "refused", ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE },
+				  { "usage", ERRCODE_INVALID_PARAMETER_VALUE },
+				  { "not_found", ERRCODE_UNDEFINED_FILE } };
+	int i;
 
 	for (i = 0; i < (int) lengthof(words); i++)
 	{
@@ -408,12 +403,11 @@ omb_agent_report(const omb_fields *fields, int elevel, const char *prefix)
 	const char *detail = omb_agent_text(fields, "detail");
 	const char *hint = omb_agent_text(fields, "hint");
 
-	ereport(elevel,
-			(errcode(sqlstate_of(omb_agent_text(fields, "status"))),
-			 errmsg("%s%s%s", prefix ? prefix : "", prefix ? ": " : "",
-					omb_agent_text(fields, "message")),
-			 detail[0] ? errdetail("%s", detail) : 0,
-			 hint[0] ? errhint("%s", hint) : 0));
+	ereport(elevel, (errcode(sqlstate_of(omb_agent_text(fields, "status"))),
+					 errmsg("%s%s%s", prefix ? prefix : "", prefix ? ": " : "",
+							omb_agent_text(fields, "message")),
+					 detail[0] ? errdetail("%s", detail) : 0,
+					 hint[0] ? errhint("%s", hint) : 0));
 }
 
 void

@@ -57,8 +57,7 @@ check_configured(OMB_ARCHIVE_STATE)
 	arch_module_check_errdetail("\"%s\" is not set.",
 								"omsupply_backup.repository");
 #else
-	ereport(LOG,
-			(errmsg("\"%s\" is not set", "omsupply_backup.repository")));
+	ereport(LOG, (errmsg("\"%s\" is not set", "omsupply_backup.repository")));
 #endif
 	return false;
 }
@@ -76,9 +75,8 @@ handle_signals(void)
 static bool
 await_line(const char *file, omb_fields *fields)
 {
-	TimestampTz deadline =
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-									FILE_SECONDS * 1000L);
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													   FILE_SECONDS * 1000L);
 
 	for (;;)
 	{
@@ -114,8 +112,8 @@ await_line(const char *file, omb_fields *fields)
 static bool
 ready_agent(const char *file)
 {
-	char	   *settings = current_settings();
-	omb_fields	fields;
+	char *settings = current_settings();
+	omb_fields fields;
 
 	if (omb_agent_running() && agent_settings != NULL &&
 		strcmp(agent_settings, settings) == 0)
@@ -140,7 +138,7 @@ ready_agent(const char *file)
 static bool
 ask_agent(const char *file)
 {
-	omb_fields	fields;
+	omb_fields fields;
 
 	if (!ready_agent(file))
 		return false;
@@ -167,12 +165,12 @@ static bool
 archive_file(OMB_ARCHIVE_STATE_AND const char *file, const char *path)
 {
 	MemoryContext old;
-	bool		archived = false;
+	bool archived = false;
 
 	if (archive_context == NULL)
-		archive_context = AllocSetContextCreate(TopMemoryContext,
-												"omsupply_backup archive",
-												ALLOCSET_DEFAULT_SIZES);
+		archive_context =
+			AllocSetContextCreate(TopMemoryContext, "omsupply_backup archive",
+								  ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(archive_context);
 	PG_TRY();
 	{

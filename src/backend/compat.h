@@ -23,13 +23,13 @@ typedef struct OmbServerBackup
 #if PG_VERSION_NUM >= 160000
 	BackupState *state;
 #else
-	StringInfo	label;
+	StringInfo label;
 #endif
-	StringInfo	tablespace_map;
-	XLogRecPtr	start_lsn;
-	TimeLineID	start_timeline;
-	XLogRecPtr	stop_lsn;
-	TimeLineID	stop_timeline;
+	StringInfo tablespace_map;
+	XLogRecPtr start_lsn;
+	TimeLineID start_timeline;
+	XLogRecPtr stop_lsn;
+	TimeLineID stop_timeline;
 } OmbServerBackup;
 
 /* Start; everything is allocated in the current memory context. */
@@ -46,8 +46,8 @@ omb_backup_start(OmbServerBackup *backup, const char *label)
 #else
 	backup->label = makeStringInfo();
 	backup->start_lsn =
-		do_pg_backup_start(label, true, &backup->start_timeline,
-						   backup->label, NULL, backup->tablespace_map);
+		do_pg_backup_start(label, true, &backup->start_timeline, backup->label,
+						   NULL, backup->tablespace_map);
 #endif
 }
 
@@ -63,8 +63,8 @@ omb_backup_stop(OmbServerBackup *backup)
 	backup->stop_timeline = backup->state->stoptli;
 	return build_backup_content(backup->state, false);
 #else
-	backup->stop_lsn = do_pg_backup_stop(backup->label->data, false,
-										 &backup->stop_timeline);
+	backup->stop_lsn =
+		do_pg_backup_stop(backup->label->data, false, &backup->stop_timeline);
 	return backup->label->data;
 #endif
 }

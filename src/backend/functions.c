@@ -69,9 +69,8 @@ check_archiving(void)
 	const char *name = library ? strrchr(library, '/') : NULL;
 
 	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot take a backup during recovery")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("cannot take a backup during recovery")));
 	if (!XLogIsNeeded())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -102,17 +101,15 @@ check_label(const char *label)
 	const char *p;
 
 	if (strlen(label) >= OMB_LABEL_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("backup label is too long (at most %d bytes)",
-						OMB_LABEL_MAX - 1)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("backup label is too long (at most %d bytes)",
+							   OMB_LABEL_MAX - 1)));
 	for (p = label; *p; p++)
 	{
 		if ((unsigned char) *p < 0x20 || *p == 0x7f)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("backup label must not contain control "
-							"characters")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("backup label must not contain control "
+								   "characters")));
 	}
 }
 
@@ -122,15 +119,13 @@ check_kind(const char *kind)
 	if (strcmp(kind, "auto") == 0 || strcmp(kind, "full") == 0)
 		return;
 	if (strcmp(kind, "incremental") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("incremental backups are not supported by this "
-						"version"),
-				 errhint("Use \"auto\" or \"full\".")));
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid kind of backup \"%s\"", kind),
-			 errhint("Use \"auto\" or \"full\".")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("incremental backups are not supported by this "
+							   "version"),
+						errhint("Use \"auto\" or \"full\".")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("invalid kind of backup \"%s\"", kind),
+					errhint("Use \"auto\" or \"full\".")));
 }
 
 /* ---- backup_now ---- */
@@ -139,11 +134,11 @@ check_kind(const char *kind)
 static uint64
 request_backup(const char *label, const char *kind)
 {
-	OmbJob	   *job = &omb_shared->job;
-	OmbJob		busy;
-	uint64		serial = 0;
-	pid_t		launcher;
-	char	   *user = GetUserNameFromId(GetUserId(), false);
+	OmbJob *job = &omb_shared->job;
+	OmbJob busy;
+	uint64 serial = 0;
+	pid_t launcher;
+	char *user = GetUserNameFromId(GetUserId(), false);
 	TimestampTz now = GetCurrentTimestamp();
 
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
@@ -190,9 +185,9 @@ request_backup(const char *label, const char *kind)
 static bool
 job_arrived(uint64 serial, bool wait, OmbResult *result)
 {
-	OmbResult  *slot = &omb_shared->result[serial % OMB_RESULTS];
-	OmbJob	   *job = &omb_shared->job;
-	bool		arrived = false;
+	OmbResult *slot = &omb_shared->result[serial % OMB_RESULTS];
+	OmbJob *job = &omb_shared->job;
+	bool arrived = false;
 
 	memset(result, 0, sizeof(*result));
 	LWLockAcquire(omb_shared->lock, LW_SHARED);
@@ -234,7 +229,7 @@ await_job(uint64 serial, bool wait, OmbResult *result)
 	PG_CATCH();
 	{
 		/* the wait was interrupted, the backup is not */
-		ErrorData  *error;
+		ErrorData *error;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -253,26 +248,24 @@ await_job(uint64 serial, bool wait, OmbResult *result)
 static void
 show_warnings(const OmbResult *result)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < Min(result->warning_count, OMB_WARNINGS); i++)
 		ereport(WARNING, (errmsg("%s", result->warning[i])));
 	if (result->warning_count > OMB_WARNINGS)
-		ereport(WARNING,
-				(errmsg("%d more warnings are in the server log",
-						result->warning_count - OMB_WARNINGS)));
+		ereport(WARNING, (errmsg("%d more warnings are in the server log",
+								 result->warning_count - OMB_WARNINGS)));
 }
 
 Datum
 omb_backup_now(PG_FUNCTION_ARGS)
 {
-	char	   *label = PG_ARGISNULL(0) ? "" :
-		text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char	   *kind = PG_ARGISNULL(1) ? "auto" :
-		text_to_cstring(PG_GETARG_TEXT_PP(1));
-	bool		wait = PG_ARGISNULL(2) ? true : PG_GETARG_BOOL(2);
-	OmbResult  *result = palloc(sizeof(OmbResult));
-	uint64		serial;
+	char *label = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *kind =
+		PG_ARGISNULL(1) ? "auto" : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool wait = PG_ARGISNULL(2) ? true : PG_GETARG_BOOL(2);
+	OmbResult *result = palloc(sizeof(OmbResult));
+	uint64 serial;
 
 	check_label(label);
 	check_kind(kind);
@@ -284,8 +277,7 @@ omb_backup_now(PG_FUNCTION_ARGS)
 	show_warnings(result);
 	if (result->serial != 0 && !result->ok)
 		ereport(ERROR,
-				(errcode(result->sqlstate),
-				 errmsg("%s", result->message),
+				(errcode(result->sqlstate), errmsg("%s", result->message),
 				 result->detail[0] ? errdetail("%s", result->detail) : 0,
 				 result->hint[0] ? errhint("%s", result->hint) : 0));
 	PG_RETURN_TEXT_P(cstring_to_text(result->backup_id));
@@ -297,8 +289,8 @@ Datum
 omb_backup_cancel(PG_FUNCTION_ARGS)
 {
 	OmbJobState state;
-	uint64		serial;
-	pid_t		pid;
+	uint64 serial;
+	pid_t pid;
 
 	check_preloaded();
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
@@ -373,7 +365,7 @@ bigint_field(const omb_fields *fields, const char *name)
 static Datum
 time_field(const omb_fields *fields, const char *name)
 {
-	int64_t		value = 0;
+	int64_t value = 0;
 
 	(void) omb_fields_get_i64(fields, name, &value);
 	return TimestampTzGetDatum(value - EPOCH_DIFFERENCE);
@@ -390,7 +382,7 @@ Datum
 omb_backup_list(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	omb_fields	fields;
+	omb_fields fields;
 
 	InitMaterializedSRF(fcinfo, 0);
 	PG_TRY();
@@ -398,8 +390,8 @@ omb_backup_list(PG_FUNCTION_ARGS)
 		start_job("list");
 		while (next_line(&fields))
 		{
-			Datum		values[12];
-			bool		nulls[12] = {0};
+			Datum values[12];
+			bool nulls[12] = { 0 };
 
 			values[0] = text_field(&fields, "id");
 			values[1] = text_field(&fields, "label");
@@ -428,8 +420,8 @@ omb_backup_list(PG_FUNCTION_ARGS)
 Datum
 omb_backup_adopt(PG_FUNCTION_ARGS)
 {
-	omb_fields	fields;
-	text	   *volatile instance = NULL;
+	omb_fields fields;
+	text *volatile instance = NULL;
 
 	PG_TRY();
 	{
@@ -455,9 +447,9 @@ Datum
 omb_backup_progress(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		values[13];
-	bool		nulls[13] = {0};
-	OmbJob		job;
+	Datum values[13];
+	bool nulls[13] = { 0 };
+	OmbJob job;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (omb_shared == NULL)

@@ -73,7 +73,7 @@ set_phase(const char *phase)
 static void
 note_progress(const omb_fields *fields)
 {
-	OmbJob	   *job = &omb_shared->job;
+	OmbJob *job = &omb_shared->job;
 
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	strlcpy(job->phase, omb_agent_text(fields, "phase"), sizeof(job->phase));
@@ -90,7 +90,7 @@ note_progress(const omb_fields *fields)
 static void
 note_warning(const omb_fields *fields)
 {
-	OmbJob	   *job = &omb_shared->job;
+	OmbJob *job = &omb_shared->job;
 
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	if (job->warning_count < OMB_WARNINGS)
@@ -123,7 +123,7 @@ raise_error(const omb_fields *fields)
 {
 	const char *detail = omb_agent_text(fields, "detail");
 	const char *hint = omb_agent_text(fields, "hint");
-	bool		in_wal;
+	bool in_wal;
 	StringInfoData more;
 
 	initStringInfo(&more);
@@ -138,8 +138,7 @@ raise_error(const omb_fields *fields)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("%s", omb_agent_text(fields, "message")),
-			 errdetail("%s", more.data),
-			 hint[0] ? errhint("%s", hint) : 0));
+			 errdetail("%s", more.data), hint[0] ? errhint("%s", hint) : 0));
 }
 
 static void
@@ -152,9 +151,8 @@ check_cancel(void)
 		ProcessConfigFile(PGC_SIGHUP);
 	}
 	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot take a backup during recovery")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("cannot take a backup during recovery")));
 }
 
 /* Wait for a line with the verb, dealing with all others meanwhile. */
@@ -205,14 +203,15 @@ send_line(void)
 static void
 put_config_file(List **sent, const char *path)
 {
-	ListCell   *cell;
+	ListCell *cell;
 	struct stat st;
 
-	if (path == NULL || path[0] != '/' || path_is_prefix_of_path(DataDir, path) ||
+	if (path == NULL || path[0] != '/' ||
+		path_is_prefix_of_path(DataDir, path) ||
 		list_length(*sent) >= CONFIG_FILES_MAX || stat(path, &st) != 0 ||
 		!S_ISREG(st.st_mode))
 		return;
-	foreach(cell, *sent)
+	foreach (cell, *sent)
 	{
 		if (strcmp(lfirst(cell), path) == 0)
 			return;
@@ -242,11 +241,12 @@ static void
 put_config_files(void)
 {
 	/* Debian's tools keep these beside postgresql.conf */
-	static const char *const beside[] = {"start.conf", "pg_ctl.conf",
-	"environment", "pg_hba.conf", "pg_ident.conf"};
-	List	   *sent = NIL;
-	char		directory[MAXPGPATH];
-	int			i;
+	static const char *const beside[] = { "start.conf", "pg_ctl.conf",
+										  "environment", "pg_hba.conf",
+										  "pg_ident.conf" };
+	List *sent = NIL;
+	char directory[MAXPGPATH];
+	int i;
 
 	put_config_file(&sent, ConfigFileName);
 	put_config_file(&sent, HbaFileName);
@@ -267,7 +267,7 @@ put_config_files(void)
 static void
 start_agent(const OmbJob *job)
 {
-	omb_fields	fields;
+	omb_fields fields;
 
 	omb_agent_start();
 	omb_agent_begin_job("backup");
@@ -292,7 +292,7 @@ start_agent(const OmbJob *job)
 static char *
 copy_and_stop(OmbServerBackup *backup, TimestampTz started_at)
 {
-	omb_fields	fields;
+	omb_fields fields;
 
 	omb_agent_begin("start");
 	omb_agent_put_lsn("start_lsn", backup->start_lsn);
@@ -309,8 +309,8 @@ take_backup(const OmbJob *job)
 {
 	OmbServerBackup backup;
 	TimestampTz started_at;
-	char	   *label = NULL;
-	omb_fields	fields;
+	char *label = NULL;
+	omb_fields fields;
 
 	StaticAssertStmt(BLCKSZ == 8192, "the program reads pages of 8 kB");
 
@@ -334,23 +334,22 @@ take_backup(const OmbJob *job)
 	set_phase("wal");
 	await("done", &fields);
 	omb_agent_stop();
-	ereport(LOG,
-			(errmsg("backup \"%s\" completed: " UINT64_FORMAT " files, "
-					UINT64_FORMAT " bytes, " UINT64_FORMAT " bytes stored, "
-					UINT64_FORMAT " damaged pages",
-					omb_agent_text(&fields, "id"),
-					omb_agent_u64(&fields, "files"),
-					omb_agent_u64(&fields, "bytes_read"),
-					omb_agent_u64(&fields, "bytes_stored"),
-					omb_agent_u64(&fields, "damaged_pages"))));
+	ereport(LOG, (errmsg("backup \"%s\" completed: " UINT64_FORMAT
+						 " files, " UINT64_FORMAT " bytes, " UINT64_FORMAT
+						 " bytes stored, " UINT64_FORMAT " damaged pages",
+						 omb_agent_text(&fields, "id"),
+						 omb_agent_u64(&fields, "files"),
+						 omb_agent_u64(&fields, "bytes_read"),
+						 omb_agent_u64(&fields, "bytes_stored"),
+						 omb_agent_u64(&fields, "damaged_pages"))));
 }
 
 /* Note the error in hand and log it. */
 static void
 report_failure(MemoryContext context)
 {
-	ErrorData  *error;
-	bool		cancelled;
+	ErrorData *error;
+	bool cancelled;
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
@@ -378,18 +377,17 @@ report_failure(MemoryContext context)
 static bool
 take_job(OmbJob *job)
 {
-	bool		mine;
+	bool mine;
 
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	mine = omb_shared->job.state == OMB_JOB_REQUESTED &&
-		omb_shared->job.serial == my_serial;
+		   omb_shared->job.serial == my_serial;
 	if (mine)
 	{
 		omb_shared->job.state = OMB_JOB_RUNNING;
 		omb_shared->job.pid = MyProcPid;
 		omb_shared->job.started_at = GetCurrentTimestamp();
-		strlcpy(omb_shared->job.phase, "start",
-				sizeof(omb_shared->job.phase));
+		strlcpy(omb_shared->job.phase, "start", sizeof(omb_shared->job.phase));
 		*job = omb_shared->job;
 	}
 	LWLockRelease(omb_shared->lock);
@@ -400,7 +398,7 @@ void
 omb_job_main(Datum arg)
 {
 	MemoryContext context;
-	OmbJob		job;
+	OmbJob job;
 
 	my_serial = (uint64) DatumGetInt64(arg);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -418,7 +416,7 @@ omb_job_main(Datum arg)
 	}
 	PG_TRY();
 	{
-		OmbResult	result;
+		OmbResult result;
 
 		check_cancel();
 		take_backup(&job);

@@ -33,8 +33,8 @@ omb_launcher_register(void)
 	BackgroundWorker launcher;
 
 	memset(&launcher, 0, sizeof(launcher));
-	launcher.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	launcher.bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	/* a backup needs a server that writes WAL */
 	launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	launcher.bgw_restart_time = RESTART_SECONDS;
@@ -60,7 +60,7 @@ static void
 start_requested(void)
 {
 	BackgroundWorker job;
-	uint64		serial = 0;
+	uint64 serial = 0;
 
 	LWLockAcquire(omb_shared->lock, LW_SHARED);
 	if (omb_shared->job.state == OMB_JOB_REQUESTED)
@@ -70,8 +70,8 @@ start_requested(void)
 		return;
 
 	memset(&job, 0, sizeof(job));
-	job.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	job.bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	job.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	job.bgw_restart_time = BGW_NEVER_RESTART;
 	strlcpy(job.bgw_library_name, "omsupply_backup",
@@ -100,10 +100,9 @@ start_requested(void)
 static void
 check_worker(void)
 {
-	pid_t		pid;
+	pid_t pid;
 
-	if (worker == NULL ||
-		GetBackgroundWorkerPid(worker, &pid) != BGWH_STOPPED)
+	if (worker == NULL || GetBackgroundWorkerPid(worker, &pid) != BGWH_STOPPED)
 		return;
 	omb_shared_fail(worker_serial, ERRCODE_SYSTEM_ERROR,
 					"the backup worker ended unexpectedly", NULL,
@@ -116,8 +115,8 @@ check_worker(void)
 static void
 check_orphan(void)
 {
-	uint64		serial = 0;
-	pid_t		pid;
+	uint64 serial = 0;
+	pid_t pid;
 
 	LWLockAcquire(omb_shared->lock, LW_SHARED);
 	pid = omb_shared->job.pid;
@@ -148,8 +147,9 @@ omb_launcher_main(Datum arg)
 		check_worker();
 		check_orphan();
 		/* requests, the end of a worker and signals set the latch */
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
-						 WL_EXIT_ON_PM_DEATH, 60 * 1000L, PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 60 * 1000L, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)

@@ -12,12 +12,12 @@
 
 #define JOBS_MAX 8
 
-char	   *omb_repository = NULL;
-char	   *omb_key_file = NULL;
-char	   *omb_compression = NULL;
-int			omb_jobs = 0;
-int			omb_max_read_rate = 0;
-int			omb_archive_timeout = 300;
+char *omb_repository = NULL;
+char *omb_key_file = NULL;
+char *omb_compression = NULL;
+int omb_jobs = 0;
+int omb_max_read_rate = 0;
+int omb_archive_timeout = 300;
 
 /*
  * "zstd[:1..19]", "gzip[:1..9]" or "none". The program reads it again; this
@@ -29,16 +29,16 @@ check_compression(char **newval, void **extra, GucSource source)
 	static const struct
 	{
 		const char *name;
-		int			most;
-	}			methods[] = {{"none", 0}, {"zstd", 19}, {"gzip", 9}};
+		int most;
+	} methods[] = { { "none", 0 }, { "zstd", 19 }, { "gzip", 9 } };
 	const char *value = *newval;
-	int			i;
+	int i;
 
 	for (i = 0; i < (int) lengthof(methods); i++)
 	{
-		size_t		len = strlen(methods[i].name);
-		char	   *end;
-		long		level;
+		size_t len = strlen(methods[i].name);
+		char *end;
+		long level;
 
 		if (strncmp(value, methods[i].name, len) != 0)
 			continue;
@@ -72,16 +72,14 @@ check_absolute(char **newval, void **extra, GucSource source)
 void
 omb_settings_define(void)
 {
-	DefineCustomStringVariable("omsupply_backup.repository",
-							   "Directory of the backup repository.",
-							   "Best on another disk than the data directory.",
-							   &omb_repository, "", PGC_SIGHUP,
-							   GUC_SUPERUSER_ONLY, check_absolute, NULL, NULL);
-	DefineCustomStringVariable("omsupply_backup.key_file",
-							   "Key file of the backup repository.",
-							   "Outside the data directory, mode 0600.",
-							   &omb_key_file, "", PGC_SIGHUP,
-							   GUC_SUPERUSER_ONLY, check_absolute, NULL, NULL);
+	DefineCustomStringVariable(
+		"omsupply_backup.repository", "Directory of the backup repository.",
+		"Best on another disk than the data directory.", &omb_repository, "",
+		PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_absolute, NULL, NULL);
+	DefineCustomStringVariable(
+		"omsupply_backup.key_file", "Key file of the backup repository.",
+		"Outside the data directory, mode 0600.", &omb_key_file, "",
+		PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_absolute, NULL, NULL);
 	DefineCustomStringVariable("omsupply_backup.compression",
 							   "Compression of backups and archived WAL.",
 							   "\"zstd:LEVEL\", \"gzip:LEVEL\" or \"none\".",
@@ -107,7 +105,7 @@ omb_settings_define(void)
 int
 omb_settings_jobs(void)
 {
-	long		cores;
+	long cores;
 
 	if (omb_jobs > 0)
 		return omb_jobs;

@@ -7,13 +7,13 @@
 extern char *omb_repository;
 extern char *omb_key_file;
 extern char *omb_compression;
-extern int	omb_jobs;			 /* 0 = one per core */
-extern int	omb_max_read_rate;	 /* kB/s, 0 = no limit */
-extern int	omb_archive_timeout; /* seconds */
+extern int omb_jobs;			/* 0 = one per core */
+extern int omb_max_read_rate;	/* kB/s, 0 = no limit */
+extern int omb_archive_timeout; /* seconds */
 
 extern void omb_settings_define(void);
 
 /* Threads to use: the setting, or one per core, at most 8. */
-extern int	omb_settings_jobs(void);
+extern int omb_settings_jobs(void);
 
 #endif

@@ -14,7 +14,7 @@
 
 #define NAME "omsupply_backup"
 
-OmbShared  *omb_shared = NULL;
+OmbShared *omb_shared = NULL;
 
 static shmem_request_hook_type previous_request = NULL;
 static shmem_startup_hook_type previous_startup = NULL;
@@ -31,7 +31,7 @@ request(void)
 static void
 startup(void)
 {
-	bool		found;
+	bool found;
 
 	if (previous_startup)
 		previous_startup();
@@ -58,8 +58,8 @@ omb_shared_request(void)
 void
 omb_shared_finish(uint64 serial, const OmbResult *result)
 {
-	OmbJob	   *job = &omb_shared->job;
-	OmbResult  *slot = &omb_shared->result[serial % OMB_RESULTS];
+	OmbJob *job = &omb_shared->job;
+	OmbResult *slot = &omb_shared->result[serial % OMB_RESULTS];
 
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	/* whoever comes second, worker or launcher, changes nothing */
@@ -81,7 +81,7 @@ void
 omb_shared_fail(uint64 serial, int sqlstate, const char *message,
 				const char *detail, const char *hint)
 {
-	OmbResult	result;
+	OmbResult result;
 
 	memset(&result, 0, sizeof(result));
 	result.sqlstate = sqlstate;
@@ -94,7 +94,7 @@ omb_shared_fail(uint64 serial, int sqlstate, const char *message,
 void
 omb_wake(pid_t pid)
 {
-	PGPROC	   *proc = pid ? BackendPidGetProc(pid) : NULL;
+	PGPROC *proc = pid ? BackendPidGetProc(pid) : NULL;
 
 	if (proc != NULL)
 		SetLatch(&proc->procLatch);

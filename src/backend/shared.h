@@ -16,7 +16,7 @@
 typedef enum OmbJobState
 {
 	OMB_JOB_NONE,
-	OMB_JOB_REQUESTED,			/* waits for the launcher */
+	OMB_JOB_REQUESTED, /* waits for the launcher */
 	OMB_JOB_RUNNING
 } OmbJobState;
 
@@ -24,48 +24,48 @@ typedef enum OmbJobState
 typedef struct OmbJob
 {
 	OmbJobState state;
-	uint64		serial;			/* of this server start, from 1 */
-	char		label[OMB_LABEL_MAX];
-	char		kind[16];
-	char		requested_by[NAMEDATALEN];
+	uint64 serial; /* of this server start, from 1 */
+	char label[OMB_LABEL_MAX];
+	char kind[16];
+	char requested_by[NAMEDATALEN];
 	TimestampTz requested_at;
 	TimestampTz started_at;
-	pid_t		pid;			/* of the job worker */
-	bool		cancel;
-	char		backup_id[OMB_ID_MAX];
-	char		phase[16];
-	char		waiting_for[64];
-	uint64		bytes_done;
-	uint64		bytes_total;
-	uint64		bytes_stored;
-	uint64		files_done;
-	uint64		files_total;
-	int			warning_count;
-	char		warning[OMB_WARNINGS][256];
+	pid_t pid; /* of the job worker */
+	bool cancel;
+	char backup_id[OMB_ID_MAX];
+	char phase[16];
+	char waiting_for[64];
+	uint64 bytes_done;
+	uint64 bytes_total;
+	uint64 bytes_stored;
+	uint64 files_done;
+	uint64 files_total;
+	int warning_count;
+	char warning[OMB_WARNINGS][256];
 } OmbJob;
 
 /* How a job ended. */
 typedef struct OmbResult
 {
-	uint64		serial;			/* 0 for none */
-	bool		ok;
-	char		backup_id[OMB_ID_MAX];
-	int			sqlstate;
-	char		message[1024];
-	char		detail[1024];
-	char		hint[512];
-	int			warning_count;
-	char		warning[OMB_WARNINGS][256];
+	uint64 serial; /* 0 for none */
+	bool ok;
+	char backup_id[OMB_ID_MAX];
+	int sqlstate;
+	char message[1024];
+	char detail[1024];
+	char hint[512];
+	int warning_count;
+	char warning[OMB_WARNINGS][256];
 } OmbResult;
 
 typedef struct OmbShared
 {
-	LWLock	   *lock;			/* protects all below but changed */
-	ConditionVariable changed;	/* a job moved on */
-	pid_t		launcher_pid;	/* 0 while it does not run */
-	uint64		last_serial;
-	OmbJob		job;
-	OmbResult	result[OMB_RESULTS];	/* by serial modulo OMB_RESULTS */
+	LWLock *lock;			   /* protects all below but changed */
+	ConditionVariable changed; /* a job moved on */
+	pid_t launcher_pid;		   /* 0 while it does not run */
+	uint64 last_serial;
+	OmbJob job;
+	OmbResult result[OMB_RESULTS]; /* by serial modulo OMB_RESULTS */
 } OmbShared;
 
 /* NULL when the library is not in shared_preload_libraries. */

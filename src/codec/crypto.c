@@ -133,6 +133,55 @@ omb_hash_free(omb_hash *hash)
 	free(hash);
 }
 
+struct omb_ghash
+{
+	EVP_CIPHER_CTX *ctx;
+};
+
+omb_ghash *
+omb_ghash_new(const uint8_t key[OMB_KEY_SIZE])
+{
+	static const uint8_t nonce[OMB_NONCE_SIZE];
+	omb_ghash *hash = omb_calloc(1, sizeof(*hash));
+
+	hash->ctx = EVP_CIPHER_CTX_new();
+	must(hash->ctx != NULL && EVP_EncryptInit_ex2(hash->ctx, EVP_aes_256_gcm(),
+												  key, nonce, NULL) == 1,
+		 "GHASH");
+	return hash;
+}
+
+void
+omb_ghash_update(omb_ghash *hash, const void *data, size_t len)
+{
+	int n;
+
+	must(len <= INT32_MAX &&
+			 EVP_EncryptUpdate(hash->ctx, NULL, &n, data, (int) len) == 1,
+		 "GHASH");
+}
+
+void
+omb_ghash_final(omb_ghash *hash, uint8_t out[OMB_GHASH_SIZE])
+{
+	uint8_t none[16];
+	int n;
+
+	must(EVP_EncryptFinal_ex(hash->ctx, none, &n) == 1 &&
+			 EVP_CIPHER_CTX_ctrl(hash->ctx, EVP_CTRL_AEAD_GET_TAG,
+								 OMB_GHASH_SIZE, out) == 1,
+		 "GHASH");
+}
+
+void
+omb_ghash_free(omb_ghash *hash)
+{
+	if (hash == NULL)
+		return;
+	EVP_CIPHER_CTX_free(hash->ctx);
+	free(hash);
+}
+
 void
 omb_sha256(const void *data, size_t len, uint8_t out[OMB_SHA256_SIZE])
 {

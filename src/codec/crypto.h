@@ -32,6 +32,18 @@ extern void omb_hash_update(omb_hash *hash, const void *data, size_t len);
 extern void omb_hash_final(omb_hash *hash, uint8_t out[OMB_SHA256_SIZE]);
 extern void omb_hash_free(omb_hash *hash);
 
+/*
+ * A fast keyed hash of long data: GHASH under AES-256-GCM's key schedule with
+ * a fixed nonce. It is universal, not secret: its value may be used as input
+ * to HMAC and must never be shown.
+ */
+#define OMB_GHASH_SIZE 16
+typedef struct omb_ghash omb_ghash;
+extern omb_ghash *omb_ghash_new(const uint8_t key[OMB_KEY_SIZE]);
+extern void omb_ghash_update(omb_ghash *hash, const void *data, size_t len);
+extern void omb_ghash_final(omb_ghash *hash, uint8_t out[OMB_GHASH_SIZE]);
+extern void omb_ghash_free(omb_ghash *hash);
+
 /* SHA-256 of one piece. */
 extern void omb_sha256(const void *data, size_t len,
 					   uint8_t out[OMB_SHA256_SIZE]);

@@ -17,7 +17,8 @@ struct omb_wal_reader
 	omb_stream_reader *stream;
 	omb_wal_object object;
 	omb_wal_facts facts;
-	omb_hash *hash;
+	omb_repository *repo;
+	omb_ghash *hash; /* NULL after the end */
 	uint64_t done;
 	bool at_end;
 };
@@ -77,22 +78,35 @@ omb_wal_object_parse(const char *name, omb_wal_object *out)
 	return good;
 }
 
-void
-omb_wal_id_begin(const omb_repository *repo, omb_hash *hash)
+omb_ghash *
+omb_wal_id_begin(const omb_repository *repo)
 {
 	uint8_t key[OMB_KEY_SIZE];
+	omb_ghash *hash;
 
 	omb_keyring_derive(&repo->keyring, "omsupply_backup wal id", key);
-	omb_hash_begin(hash, key, sizeof(key));
+	hash = omb_ghash_new(key);
 	omb_wipe(key, sizeof(key));
+	return hash;
 }
 
 void
-omb_wal_id_final(omb_hash *hash, char out[OMB_WAL_ID_TEXT])
+omb_wal_id_final(const omb_repository *repo, omb_ghash *hash,
+				 char out[OMB_WAL_ID_TEXT])
 {
+	uint8_t key[OMB_KEY_SIZE];
+	uint8_t universal[OMB_GHASH_SIZE];
 	uint8_t digest[OMB_SHA256_SIZE];
+	omb_hash *hmac = omb_hash_new();
 
-	omb_hash_final(hash, digest);
+	omb_ghash_final(hash, universal);
+	omb_ghash_free(hash);
+	omb_keyring_derive(&repo->keyring, "omsupply_backup wal id, second", key);
+	omb_hash_begin(hmac, key, sizeof(key));
+	omb_hash_update(hmac, universal, sizeof(universal));
+	omb_hash_final(hmac, digest);
+	omb_hash_free(hmac);
+	omb_wipe(key, sizeof(key));
 	(void) omb_hex_format(digest, (OMB_WAL_ID_TEXT - 1) / 2, out);
 }
 
@@ -207,8 +221,8 @@ omb_wal_open(omb_repository *repo, const omb_wal_object *object,
 	reader = omb_calloc(1, sizeof(*reader));
 	reader->stream = stream;
 	reader->object = *object;
-	reader->hash = omb_hash_new();
-	omb_wal_id_begin(repo, reader->hash);
+	reader->repo = repo;
+	reader->hash = omb_wal_id_begin(repo);
 	if (omb_stream_next(stream, &data, &len, &reader->at_end, err) == OMB_OK)
 		(void) omb_wal_facts_read(data, len, &reader->facts, err);
 	if (err->status == OMB_OK && strcmp(reader->facts.file, object->file) != 0)
@@ -243,12 +257,13 @@ omb_wal_next(omb_wal_reader *reader, const uint8_t **data, size_t *len,
 			OMB_OK)
 			return omb_error_context(err, "WAL file \"%s\"",
 									 reader->object.file);
-		omb_hash_update(reader->hash, *data, *len);
+		omb_ghash_update(reader->hash, *data, *len);
 		reader->done += *len;
 	}
 	if (*len > 0)
 		return OMB_OK;
-	omb_wal_id_final(reader->hash, id);
+	omb_wal_id_final(reader->repo, reader->hash, id);
+	reader->hash = NULL;
 	if (reader->done != reader->facts.size ||
 		strcmp(id, reader->object.id) != 0)
 		return omb_error_set(err, OMB_DAMAGED,
@@ -263,7 +278,7 @@ omb_wal_close(omb_wal_reader *reader)
 	if (reader == NULL)
 		return;
 	omb_stream_close(reader->stream);
-	omb_hash_free(reader->hash);
+	omb_ghash_free(reader->hash);
 	free(reader);
 }
 

@@ -362,7 +362,7 @@ feed_head(omb_archive *archive, job *j, uint64_t size)
 
 /* Hash the whole file without storing it. */
 static omb_status
-hash_file(int fd, uint64_t size, omb_hash *hash, const char *file,
+hash_file(int fd, uint64_t size, omb_ghash *hash, const char *file,
 		  omb_error *err)
 {
 	uint8_t *buffer = omb_malloc(OMB_BLOB_MAX);
@@ -382,7 +382,7 @@ hash_file(int fd, uint64_t size, omb_hash *hash, const char *file,
 								 "WAL file \"%s\" shrank while being read",
 								 file);
 		else
-			omb_hash_update(hash, buffer, part);
+			omb_ghash_update(hash, buffer, part);
 		offset += part;
 	}
 	free(buffer);
@@ -392,7 +392,7 @@ hash_file(int fd, uint64_t size, omb_hash *hash, const char *file,
 /* Read, hash and hand on the file's bytes; false when stopped. */
 static bool
 feed_content(omb_archive *archive, job *j, int fd, uint64_t size,
-			 omb_hash *hash, omb_error *err)
+			 omb_ghash *hash, omb_error *err)
 {
 	uint64_t offset = 0;
 	uint64_t index = 1;
@@ -424,7 +424,7 @@ feed_content(omb_archive *archive, job *j, int fd, uint64_t size,
 		offset += part;
 		u->last = offset == size;
 		/* the workers may compress while we hash: both only read */
-		omb_hash_update(hash, u->plain, part);
+		omb_ghash_update(hash, u->plain, part);
 		omb_pipeline_submit(archive->pipe);
 	}
 	return true;
@@ -457,7 +457,7 @@ feed_job(omb_archive *archive, job *j)
 {
 	omb_error *err = &j->feed_error;
 	omb_wal_object found;
-	omb_hash *hash = NULL;
+	omb_ghash *hash = NULL;
 	uint64_t size = 0;
 	int fd = -1;
 	bool running = true;
@@ -468,8 +468,7 @@ feed_job(omb_archive *archive, job *j)
 	if (prepare(archive, err) != OMB_OK ||
 		open_wal_file(archive, j->file, &fd, &size, err) != OMB_OK)
 		goto end;
-	hash = omb_hash_new();
-	omb_wal_id_begin(archive->repo, hash);
+	hash = omb_wal_id_begin(archive->repo);
 	switch (omb_wal_find(archive->repo, j->file, &found, err))
 	{
 		case OMB_NOT_FOUND:
@@ -486,13 +485,14 @@ feed_job(omb_archive *archive, job *j)
 	}
 	if (running && err->status == OMB_OK)
 	{
-		omb_wal_id_final(hash, j->object.id);
+		omb_wal_id_final(archive->repo, hash, j->object.id);
+		hash = NULL;
 		if (j->present && strcmp(j->object.id, found.id) != 0)
 			(void) conflict(j, &found, err);
 	}
 
 end:
-	omb_hash_free(hash);
+	omb_ghash_free(hash);
 	if (fd >= 0)
 		(void) close(fd);
 	if (!running || new_unit(archive, j, UNIT_END) == NULL)

@@ -1,10 +1,14 @@
 /*
  * place.c: putting the files of a backup into a directory.
  *
- * The calling thread reads the manifest, makes directories, and fills units:
- * one extent of a file that has several, or a batch of small files that share
- * a blob. Workers read, check, decrypt and write; units come back in order,
- * and with the last one of a file its CRC is compared.
+ * The calling thread reads the manifest and does everything to the file
+ * system; workers read, check, decrypt and decompress blobs and compute CRCs.
+ * Two threads that write to one file, or create files in one directory, would
+ * only wait for each other in the kernel.
+ *
+ * A unit is one extent of a file that has several, or a batch of small files
+ * that share a blob. Units come back in order, and with the last one of a
+ * file its CRC is compared.
  */
 #include "task/place.h"
 
@@ -43,6 +47,7 @@ typedef struct unit
 	int count;
 	part part[BATCH];
 	omb_error error;
+	uint8_t plain[OMB_BLOB_MAX]; /* of the blob */
 } unit;
 
 /* Packs a worker has open, least recently used first out. */
@@ -53,7 +58,6 @@ typedef struct pack_cache
 	uint64_t used[PACKS_OPEN];
 	uint64_t clock;
 	omb_coder *coder;
-	uint8_t plain[OMB_BLOB_MAX];
 } pack_cache;
 
 typedef struct placer
@@ -70,7 +74,8 @@ typedef struct placer
 
 static omb_status
 read_blob(omb_repository *repo, const omb_manifest *manifest,
-		  pack_cache *cache, const omb_blob_ref *blob, omb_error *err)
+		  pack_cache *cache, const omb_blob_ref *blob, uint8_t *plain,
+		  omb_error *err)
 {
 	int oldest = 0;
 	int i;
@@ -93,8 +98,7 @@ read_blob(omb_repository *repo, const omb_manifest *manifest,
 		cache->number[i] = blob->pack;
 	}
 	cache->used[i] = ++cache->clock;
-	return omb_pack_read(cache->pack[i], cache->coder, blob, cache->plain,
-						 err);
+	return omb_pack_read(cache->pack[i], cache->coder, blob, plain, err);
 }
 
 static void
@@ -132,30 +136,47 @@ crc_of_zeros(uint64_t len)
 
 /* ---- workers ---- */
 
-static void
-place_piece(unit *u, const pack_cache *cache)
+/* CRC of what an extent is, whose blob is in memory. */
+static uint32_t
+crc_of_extent(const omb_extent *extent, const uint8_t *plain)
 {
-	const uint8_t *data = cache->plain + u->extent.start;
-	size_t len = (size_t) u->extent.length;
-
-	if (u->extent.is_zero)
-	{
-		/* the file was made at its full size: this stays a hole */
-		u->part[0].crc32c = crc_of_zeros(u->extent.length);
-		return;
-	}
-	if (omb_pwrite_full(u->fd, data, len, (off_t) u->offset) != 0)
-	{
-		(void) omb_error_set_errno(
-			&u->error, errno, "could not write file \"%s\"", u->part[0].path);
-		return;
-	}
-	u->part[0].crc32c = omb_crc32c(0, data, len);
-	if ((u->offset + len) / WRITEBACK_STEP != u->offset / WRITEBACK_STEP)
-		(void) sync_file_range(
-			u->fd, (off_t) (u->offset / WRITEBACK_STEP * WRITEBACK_STEP),
-			WRITEBACK_STEP, SYNC_FILE_RANGE_WRITE);
+	if (extent->is_zero)
+		return crc_of_zeros(extent->length);
+	return omb_crc32c(0, plain + extent->start, (size_t) extent->length);
 }
+
+static void
+process_unit(void *arg, int worker, void *context)
+{
+	unit *u = arg;
+	placer *pl = context;
+	int i;
+
+	omb_error_clear(&u->error);
+	if (u->has_blob &&
+		read_blob(pl->config->repo, pl->manifest, &pl->cache[worker],
+				  &u->extent.blob, u->plain, &u->error) != OMB_OK)
+	{
+		(void) omb_error_context(&u->error, "while restoring \"%s\"",
+								 u->part[0].path);
+		return;
+	}
+	if (u->is_piece)
+	{
+		u->part[0].crc32c = crc_of_extent(&u->extent, u->plain);
+		return;
+	}
+	for (i = 0; i < u->count; i++)
+	{
+		const omb_entry *entry = &u->part[i].entry;
+
+		u->part[i].crc32c = entry->extent_count > 0 ?
+								crc_of_extent(&entry->extent[0], u->plain) :
+								0;
+	}
+}
+
+/* ---- writing ---- */
 
 /* Create a file of an entry with its mode. */
 static int
@@ -191,56 +212,52 @@ close_file(const omb_entry *entry, const char *path, int fd, omb_error *err)
 	return OMB_OK;
 }
 
-static void
-place_small(unit *u, part *p, const pack_cache *cache)
+static omb_status
+write_piece(const unit *u, omb_error *err)
+{
+	size_t len = (size_t) u->extent.length;
+	uint64_t end = u->offset + len;
+	uint64_t from = u->offset / WRITEBACK_STEP * WRITEBACK_STEP;
+
+	/* the file was made at its full size: zeros stay a hole */
+	if (u->extent.is_zero)
+		return OMB_OK;
+	if (omb_pwrite_full(u->fd, u->plain + u->extent.start, len,
+						(off_t) u->offset) != 0)
+		return omb_error_set_errno(err, errno, "could not write file \"%s\"",
+								   u->part[0].path);
+	if (end / WRITEBACK_STEP != from / WRITEBACK_STEP)
+		(void) sync_file_range(u->fd, (off_t) from, WRITEBACK_STEP,
+							   SYNC_FILE_RANGE_WRITE);
+	return OMB_OK;
+}
+
+static omb_status
+write_small(const unit *u, const part *p, omb_error *err)
 {
 	const omb_entry *entry = &p->entry;
 	const omb_extent *extent =
 		entry->extent_count > 0 ? &entry->extent[0] : NULL;
-	int fd = create_file(entry, p->path, &u->error);
+	int fd = create_file(entry, p->path, err);
 
 	if (fd < 0)
-		return;
-	p->crc32c = 0;
+		return err->status;
 	if (extent != NULL && extent->is_zero)
 	{
-		p->crc32c = crc_of_zeros(extent->length);
 		if (ftruncate(fd, (off_t) extent->length) != 0)
 			(void) omb_error_set_errno(
-				&u->error, errno, "could not extend file \"%s\"", p->path);
+				err, errno, "could not extend file \"%s\"", p->path);
 	}
-	else if (extent != NULL)
+	else if (extent != NULL && omb_write_full(fd, u->plain + extent->start,
+											  (size_t) extent->length) != 0)
+		(void) omb_error_set_errno(err, errno, "could not write file \"%s\"",
+								   p->path);
+	if (err->status != OMB_OK)
 	{
-		const uint8_t *data = cache->plain + extent->start;
-
-		p->crc32c = omb_crc32c(0, data, (size_t) extent->length);
-		if (omb_write_full(fd, data, (size_t) extent->length) != 0)
-			(void) omb_error_set_errno(&u->error, errno,
-									   "could not write file \"%s\"", p->path);
+		(void) close(fd);
+		return err->status;
 	}
-	(void) close_file(entry, p->path, fd, &u->error);
-}
-
-static void
-process_unit(void *arg, int worker, void *context)
-{
-	unit *u = arg;
-	placer *pl = context;
-	pack_cache *cache = &pl->cache[worker];
-	int i;
-
-	omb_error_clear(&u->error);
-	if (u->has_blob && read_blob(pl->config->repo, pl->manifest, cache,
-								 &u->extent.blob, &u->error) != OMB_OK)
-	{
-		(void) omb_error_context(&u->error, "while restoring \"%s\"",
-								 u->part[0].path);
-		return;
-	}
-	if (u->is_piece)
-		place_piece(u, cache);
-	for (i = 0; i < u->count && !u->is_piece && u->error.status == OMB_OK; i++)
-		place_small(u, &u->part[i], cache);
+	return close_file(entry, p->path, fd, err);
 }
 
 /* ---- collecting ---- */
@@ -287,10 +304,14 @@ collect_unit(placer *pl, unit *u, omb_error *err)
 		for (i = 0; i < u->count && err->status == OMB_OK; i++)
 		{
 			pl->bytes += u->part[i].entry.size;
-			(void) finish_entry(pl, &u->part[i].entry, u->part[i].crc32c, err);
+			if (write_small(u, &u->part[i], err) == OMB_OK)
+				(void) finish_entry(pl, &u->part[i].entry, u->part[i].crc32c,
+									err);
 		}
 		return err->status;
 	}
+	if (write_piece(u, err) != OMB_OK)
+		return err->status;
 	if (u->offset == 0)
 		pl->crc32c = 0;
 	pl->crc32c =
@@ -535,6 +556,7 @@ omb_place_read(omb_repository *repo, const omb_manifest *manifest,
 			   const omb_entry *entry, omb_buf *out, omb_error *err)
 {
 	pack_cache *cache = omb_calloc(1, sizeof(*cache));
+	uint8_t *plain = omb_malloc(OMB_BLOB_MAX);
 	size_t i;
 
 	cache_init(cache);
@@ -545,10 +567,10 @@ omb_place_read(omb_repository *repo, const omb_manifest *manifest,
 		if (extent->is_zero)
 			memset(omb_buf_reserve(out, (size_t) extent->length), 0,
 				   (size_t) extent->length);
-		else if (read_blob(repo, manifest, cache, &extent->blob, err) ==
+		else if (read_blob(repo, manifest, cache, &extent->blob, plain, err) ==
 				 OMB_OK)
 			memcpy(omb_buf_reserve(out, (size_t) extent->length),
-				   cache->plain + extent->start, (size_t) extent->length);
+				   plain + extent->start, (size_t) extent->length);
 		if (err->status == OMB_OK)
 			out->len += (size_t) extent->length;
 	}
@@ -560,5 +582,6 @@ omb_place_read(omb_repository *repo, const omb_manifest *manifest,
 							 entry->path);
 	cache_clear(cache);
 	free(cache);
+	free(plain);
 	return err->status;
 }

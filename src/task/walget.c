@@ -44,7 +44,8 @@ typedef struct fetch
 	omb_wal_facts facts;
 	int fd;
 	uint64_t written;
-	omb_hash *hash;
+	omb_repository *repo;
+	omb_ghash *hash;
 } fetch;
 
 static void
@@ -108,7 +109,7 @@ take(fetch *f, unit *u, omb_error *err)
 								 f->facts.file);
 		return err->status;
 	}
-	omb_hash_update(f->hash, u->plain, u->chunk.raw_size);
+	omb_ghash_update(f->hash, u->plain, u->chunk.raw_size);
 	if (omb_write_full(f->fd, u->plain, u->chunk.raw_size) != 0)
 		return omb_error_set_errno(err, errno, "could not write");
 	f->written += u->chunk.raw_size;
@@ -136,7 +137,8 @@ run(fetch *f, omb_error *err)
 	}
 	if (err->status != OMB_OK)
 		return err->status;
-	omb_wal_id_final(f->hash, id);
+	omb_wal_id_final(f->repo, f->hash, id);
+	f->hash = NULL;
 	if (f->written != f->facts.size || strcmp(id, f->wanted->id) != 0)
 		return omb_error_set(err, OMB_DAMAGED, "it is not what its name says");
 	return OMB_OK;
@@ -160,8 +162,8 @@ fetch_object(omb_repository *repo, const omb_wal_object *object, int fd,
 		omb_object_open(&repo->keyring, OMB_KIND_WAL, header, &f.key, err) ==
 			OMB_OK)
 	{
-		f.hash = omb_hash_new();
-		omb_wal_id_begin(repo, f.hash);
+		f.repo = repo;
+		f.hash = omb_wal_id_begin(repo);
 		f.coder = omb_calloc((size_t) jobs, sizeof(omb_coder *));
 		for (i = 0; i < jobs; i++)
 			f.coder[i] = omb_coder_new(NULL);
@@ -171,7 +173,7 @@ fetch_object(omb_repository *repo, const omb_wal_object *object, int fd,
 		for (i = 0; i < jobs; i++)
 			omb_coder_free(f.coder[i]);
 		free(f.coder);
-		omb_hash_free(f.hash);
+		omb_ghash_free(f.hash);
 	}
 	omb_object_close(f.object);
 	if (err->status == OMB_NOT_FOUND)

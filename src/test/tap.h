@@ -56,8 +56,7 @@ is_u64(uint64_t got, uint64_t wanted, const char *name)
 	return good;
 }
 
-static int __attribute__((unused))
-tap_done(void)
+static int __attribute__((unused)) tap_done(void)
 {
 	printf("1..%d\n", tap_count);
 	return tap_failed ? 1 : 0;

@@ -35,7 +35,7 @@ test_cursor_never_reads_past_the_end(void)
 {
 	omb_buf buf = OMB_BUF_INIT;
 	omb_cursor cur;
-	static const uint64_t values[] = { 0,	 127,		 128,
+	static const uint64_t values[] = { 0,	  127,		  128,
 									   16384, UINT32_MAX, UINT64_MAX };
 	static const uint8_t endless[] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
 									   0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
@@ -47,8 +47,7 @@ test_cursor_never_reads_past_the_end(void)
 	omb_cursor_init(&cur, buf.data, buf.len);
 	for (i = 0; i < 6; i++)
 		same = same && omb_cursor_get_varint(&cur) == values[i];
-	ok(same && !cur.failed && omb_cursor_left(&cur) == 0,
-	   "varints come back");
+	ok(same && !cur.failed && omb_cursor_left(&cur) == 0, "varints come back");
 	(void) omb_cursor_get_u8(&cur);
 	ok(cur.failed, "reading past the end fails");
 	omb_cursor_init(&cur, endless, sizeof(endless));
@@ -76,8 +75,7 @@ test_fields_survive_all_bytes(void)
 	value[255] = '\0';
 	end = omb_fields_escape(value, line + strlen(line));
 	memcpy(end, " n=42\n", 7);
-	ok(omb_fields_parse_line(line, strlen(line), &fields) &&
-		   fields.count == 2,
+	ok(omb_fields_parse_line(line, strlen(line), &fields) && fields.count == 2,
 	   "a line with every byte parses");
 	is_text(fields.verb, "verb", "the verb");
 	is_text(omb_fields_get(&fields, "name"), value, "every byte comes back");
@@ -86,11 +84,10 @@ test_fields_survive_all_bytes(void)
 static void
 test_fields_refuse_nonsense(void)
 {
-	static const char *const bad[] = {
-		"",			 " a=1",	"verb a",	   "verb a=%4",	 "verb a=%zz",
-		"verb A=1",	 "verb =1", "verb a=b=c", "verb  a=1", "verb a=%00",
-		"Verb a=1"
-	};
+	static const char *const bad[] = { "",			 " a=1",	   "verb a",
+									   "verb a=%4",	 "verb a=%zz", "verb A=1",
+									   "verb =1",	 "verb a=b=c", "verb  a=1",
+									   "verb a=%00", "Verb a=1" };
 	char line[64];
 	omb_fields fields;
 	uint64_t number;

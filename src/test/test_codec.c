@@ -81,11 +81,11 @@ test_aes_gcm_vector(void)
 static void
 test_compression(void)
 {
-	static const char *const good[] = { "none", "zstd", "zstd:1", "zstd:19",
-										"gzip", "gzip:9" };
-	static const char *const bad[] = { "",		  "lzma",	"zstd:0", "zstd:20",
-									   "gzip:10", "none:1", "zstd:",  "zstd:x",
-									   "zstdx" };
+	static const char *const good[] = { "none",	   "zstd", "zstd:1",
+										"zstd:19", "gzip", "gzip:9" };
+	static const char *const bad[] = { "",		  "lzma",	 "zstd:0",
+									   "zstd:20", "gzip:10", "none:1",
+									   "zstd:",	  "zstd:x",	 "zstdx" };
 	uint8_t in[OMB_BLOB_MAX];
 	uint8_t out[OMB_BLOB_MAX];
 	uint8_t back[OMB_BLOB_MAX];

@@ -80,8 +80,9 @@ stream_is(omb_repository *repo, const char *name, size_t len)
 static void
 test_streams(void)
 {
-	static const size_t sizes[] = { 0, 1, OMB_BLOB_MAX - 1, OMB_BLOB_MAX,
-									OMB_BLOB_MAX + 1, 400000 };
+	static const size_t sizes[] = {
+		0, 1, OMB_BLOB_MAX - 1, OMB_BLOB_MAX, OMB_BLOB_MAX + 1, 400000
+	};
 	omb_repository *repo = new_repository();
 	omb_error err = OMB_ERROR_INIT;
 	omb_buf *bytes;
@@ -249,9 +250,9 @@ make_entry(omb_entry *entry, uint32_t number, const omb_blob_ref *ref)
 	uint32_t i;
 
 	memset(entry, 0, sizeof(*entry));
-	entry->type = number % 5 == 0 ? OMB_ENTRY_DIRECTORY
-				  : number % 11 == 0 ? OMB_ENTRY_LINK
-									 : OMB_ENTRY_FILE;
+	entry->type = number % 5 == 0  ? OMB_ENTRY_DIRECTORY :
+				  number % 11 == 0 ? OMB_ENTRY_LINK :
+									 OMB_ENTRY_FILE;
 	entry->path = omb_format("dir/%06u", number);
 	entry->mode = 0600;
 	entry->mtime = UINT64_C(1700000000000000000) + number;
@@ -267,8 +268,8 @@ make_entry(omb_entry *entry, uint32_t number, const omb_blob_ref *ref)
 		extent.is_zero = (number + i) % 4 == 0;
 		extent.blob = ref[(number * 7 + i) % BLOBS];
 		extent.start = i % 2 ? extent.blob.raw / 3 : 0;
-		extent.length = extent.is_zero ? UINT64_C(5000000000) * (i + 1)
-									   : extent.blob.raw - extent.start;
+		extent.length = extent.is_zero ? UINT64_C(5000000000) * (i + 1) :
+										 extent.blob.raw - extent.start;
 		omb_entry_add_extent(entry, &extent);
 	}
 	for (i = 0; i < entry->extent_count; i++)
@@ -299,14 +300,14 @@ same_entry(const omb_entry *a, const omb_entry *b)
 		const omb_extent *x = &a->extent[i];
 		const omb_extent *y = &b->extent[i];
 
-		same = x->is_zero == y->is_zero && x->length == y->length &&
-			   (x->is_zero ||
-				(x->start == y->start && x->blob.pack == y->blob.pack &&
-				 x->blob.index == y->blob.index &&
-				 x->blob.offset == y->blob.offset &&
-				 x->blob.stored == y->blob.stored &&
-				 x->blob.raw == y->blob.raw &&
-				 x->blob.method == y->blob.method));
+		same =
+			x->is_zero == y->is_zero && x->length == y->length &&
+			(x->is_zero ||
+			 (x->start == y->start && x->blob.pack == y->blob.pack &&
+			  x->blob.index == y->blob.index &&
+			  x->blob.offset == y->blob.offset &&
+			  x->blob.stored == y->blob.stored && x->blob.raw == y->blob.raw &&
+			  x->blob.method == y->blob.method));
 	}
 	return same;
 }
@@ -469,8 +470,8 @@ test_failure_at_each_operation(void)
 			omb_error again = OMB_ERROR_INIT;
 
 			entries = read_manifest(repo, ref, &again);
-			if (entries >= 0 ? entries != ENTRIES
-							 : again.status != OMB_NOT_FOUND)
+			if (entries >= 0 ? entries != ENTRIES :
+							   again.status != OMB_NOT_FOUND)
 				wrong++;
 		}
 		if (entries >= 0)
@@ -478,8 +479,7 @@ test_failure_at_each_operation(void)
 			omb_error ignored = OMB_ERROR_INIT;
 
 			(void) omb_store_remove(repo->store,
-									"backups/20261120T231502Z-7f3a",
-									&ignored);
+									"backups/20261120T231502Z-7f3a", &ignored);
 		}
 		count = at;
 		omb_pack_table_free(table);
