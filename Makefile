@@ -101,7 +101,7 @@ check: deps
 
 check-run: check-format check-layers check-clang check-unit check-fuzz
 	@$(MAKE) -s check-regress
-	@scripts/prove.sh t/*.pl
+	@scripts/prove.sh $(or $(TESTS),t/*.pl)
 
 check-format:
 	@clang-format --dry-run -Werror $(wildcard src/*/*.c src/*/*.h)
@@ -144,7 +144,7 @@ check-regress: instroot
 	@scripts/regress.sh
 
 check-tap: instroot
-	@scripts/prove.sh t/*.pl
+	@scripts/prove.sh $(or $(TESTS),t/*.pl)
 
 bench: instroot
 	@bench/run.sh

@@ -4,8 +4,20 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/asuser.sh
-trap 'rm -rf "$SCRATCH"' EXIT
+cleanup() {
+	umount "$SCRATCH/small" 2>/dev/null || true
+	rm -rf "$SCRATCH"
+}
+trap cleanup EXIT
 private_tree
+
+# a file system that is easily filled; only root can mount one
+if [ "$(id -u)" = 0 ]; then
+	mkdir "$SCRATCH/small"
+	if mount -t tmpfs -o "size=24m,mode=700,uid=$(id -u "$OSUSER")" tmpfs "$SCRATCH/small"; then
+		export OMB_SMALL_FS=$SCRATCH/small
+	fi
+fi
 
 # the user may not be able to read the checkout
 cp -a t "$SCRATCH/t"

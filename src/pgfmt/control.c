@@ -11,7 +11,10 @@
 #define CONTENT_MIN 128
 #define CHECKPOINT_OFFSET 32
 
-/* No WAL record is there: it is in the page header of the first segment. */
+/*
+ * No WAL record is there: records begin at multiples of 8, and no cluster has
+ * the segment of LSN 0.
+ */
 #define INVALID_CHECKPOINT UINT64_C(0xDEAD)
 
 omb_status

@@ -38,9 +38,7 @@ parse_line(const char *line, size_t len, omb_timeline_path *out)
 		!omb_lsn_parse(lsn, &out->entry[out->count].end))
 		return false;
 	out->entry[out->count].timeline = (uint32_t) timeline;
-	if (out->count > 0 &&
-		(timeline <= out->entry[out->count - 1].timeline ||
-		 out->entry[out->count].end < out->entry[out->count - 1].end))
+	if (out->count > 0 && timeline <= out->entry[out->count - 1].timeline)
 		return false;
 	out->count++;
 	return true;
@@ -51,6 +49,7 @@ omb_timeline_parse(const char *text, size_t len, uint32_t timeline,
 				   omb_timeline_path *out, omb_error *err)
 {
 	size_t start = 0;
+	size_t i;
 
 	out->count = 0;
 	while (start < len)
@@ -72,6 +71,12 @@ omb_timeline_parse(const char *text, size_t len, uint32_t timeline,
 	out->entry[out->count].timeline = timeline;
 	out->entry[out->count].end = UINT64_MAX;
 	out->count++;
+	/* what comes later counts: it left the earlier ones before their end */
+	for (i = out->count - 1; i > 0; i--)
+	{
+		if (out->entry[i - 1].end > out->entry[i].end)
+			out->entry[i - 1].end = out->entry[i].end;
+	}
 	return OMB_OK;
 }
 

@@ -17,7 +17,13 @@
 #define OMB_TIMELINE_MAX 1024
 #define OMB_TIMELINE_FILE_MAX (256 * 1024)
 
-/* The way from timeline entry[0] to the last, which has no end. */
+/*
+ * The way from timeline entry[0] to the last, which has no end. Ends never
+ * fall: in the file they may, when a recovery towards a timeline stopped before
+ * it came to where that timeline begins. The server then names the timeline
+ * as the parent of the new one, though the new one has nothing of it; here
+ * such an entry ends where it begins.
+ */
 typedef struct omb_timeline_path
 {
 	size_t count;

@@ -4,6 +4,11 @@
  * Only the first bytes of a record are kept: records of transactions' ends
  * and restore points have no blocks, so their data begins right behind the
  * few headers. Over the rest only the CRC is computed.
+ *
+ * WAL goes on as long as the server's own reader would: each record has a
+ * right CRC and names the one before it, each page has the expected address,
+ * and a record that goes on is continued. A crash may leave a record
+ * unfinished; the server marks the page where it began anew.
  */
 #include "pgfmt/walrecord.h"
 
@@ -18,20 +23,34 @@
 #define PAGE_HEADER_LONG 40
 #define PAGE_CONTINUES 0x0001
 #define PAGE_LONG 0x0002
+#define PAGE_BEGINS_ANEW 0x0008
+#define MAGIC_18 0xD118
 
 #define RECORD_HEADER 24
+#define RECORD_PREVIOUS 8
 #define RECORD_CRC 20
 #define RECORD_MAX (1024 * 1024 * 1024)
 #define KEPT 256
 
 #define RMGR_XLOG 0
 #define RMGR_XACT 1
+#define INFO_MASK 0xf0
+#define XLOG_SWITCH 0x40
 #define XLOG_RESTORE_POINT 0x70
 #define XACT_OPERATION 0x70
 #define XACT_COMMIT 0x00
 #define XACT_ABORT 0x20
 #define XACT_COMMIT_PREPARED 0x30
 #define XACT_ABORT_PREPARED 0x40
+#define XACT_HAS_INFO 0x80
+
+/* What the data of a transaction's end has, in this order. */
+#define XACT_HAS_DATABASE (1U << 0)
+#define XACT_HAS_SUBXACTS (1U << 1)
+#define XACT_HAS_RELATIONS (1U << 2)
+#define XACT_HAS_STATISTICS (1U << 8)
+#define XACT_HAS_INVALIDATIONS (1U << 3)
+#define XACT_HAS_PREPARED (1U << 4)
 
 /* Headers behind the record's own, by their first byte. */
 #define ID_DATA_SHORT 255
@@ -46,7 +65,7 @@ typedef enum scan_state
 {
 	SCAN_SEEKING, /* for the first record that begins */
 	SCAN_RECORDS,
-	SCAN_SKIPPING, /* nothing more in this segment */
+	SCAN_SKIPPING, /* nothing behind the switch to the next segment */
 	SCAN_ENDED
 } scan_state;
 
@@ -58,13 +77,15 @@ struct omb_wal_scanner
 	scan_state state;
 	uint64_t next_lsn;
 	uint64_t end_lsn;
+	uint64_t last; /* where the last record begins; 0 after a jump */
+	uint16_t magic;
 
 	/* the record in hand; total 0 when there is none */
 	uint64_t start;
 	uint32_t total;
 	uint32_t have;
 	uint32_t crc; /* of what is behind the header */
-	uint8_t kept[KEPT];
+	uint8_t kept[OMB_WAL_PREPARED_MAX];
 };
 
 omb_wal_scanner *
@@ -78,6 +99,30 @@ omb_wal_scanner_new(uint64_t segment_size, omb_wal_event_visit visit,
 	scanner->arg = arg;
 	scanner->next_lsn = UINT64_MAX;
 	return scanner;
+}
+
+static bool
+is_record(const omb_wal_scanner *scanner, uint8_t rmgr, uint8_t mask,
+		  uint8_t info)
+{
+	return scanner->kept[17] == rmgr && (scanner->kept[16] & mask) == info;
+}
+
+static bool
+is_prepared(const omb_wal_scanner *scanner)
+{
+	return is_record(scanner, RMGR_XACT, XACT_OPERATION,
+					 XACT_COMMIT_PREPARED) ||
+		   is_record(scanner, RMGR_XACT, XACT_OPERATION, XACT_ABORT_PREPARED);
+}
+
+/* How much of the record is kept. Its header must be there. */
+static size_t
+kept_size(const omb_wal_scanner *scanner)
+{
+	size_t most = is_prepared(scanner) ? OMB_WAL_PREPARED_MAX : KEPT;
+
+	return scanner->total < most ? scanner->total : most;
 }
 
 /* Where a record's main data begins in kept, or 0 when it has blocks. */
@@ -107,13 +152,53 @@ find_data(const omb_wal_scanner *scanner, size_t len)
 	return 0;
 }
 
+/* The xid of a prepared transaction from the data behind the time, or 0. */
+static uint32_t
+find_prepared_xid(const omb_wal_scanner *scanner, size_t data, size_t len)
+{
+	/* version 18 made the numbers of statistics objects larger */
+	const struct
+	{
+		uint32_t has;
+		size_t item_size;
+	} lists[] = {
+		{ XACT_HAS_SUBXACTS, 4 },
+		{ XACT_HAS_RELATIONS, 12 },
+		{ XACT_HAS_STATISTICS, scanner->magic >= MAGIC_18 ? 16 : 12 },
+		{ XACT_HAS_INVALIDATIONS, 16 },
+	};
+	omb_cursor cur;
+	uint32_t has, xid;
+	size_t i;
+
+	if ((scanner->kept[16] & XACT_HAS_INFO) == 0)
+		return 0;
+	omb_cursor_init(&cur, scanner->kept + data, len - data);
+	has = omb_cursor_get_u32(&cur);
+	if (has & XACT_HAS_DATABASE)
+		(void) omb_cursor_get(&cur, 8);
+	for (i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+	{
+		uint64_t count;
+
+		if ((has & lists[i].has) == 0)
+			continue;
+		count = omb_cursor_get_u32(&cur);
+		if (count > omb_cursor_left(&cur) / lists[i].item_size)
+			return 0;
+		(void) omb_cursor_get(&cur, (size_t) count * lists[i].item_size);
+	}
+	if ((has & XACT_HAS_PREPARED) == 0)
+		return 0;
+	xid = omb_cursor_get_u32(&cur);
+	return cur.failed ? 0 : xid;
+}
+
 /* Tell about a complete record if it is one of those. */
 static void
 report(omb_wal_scanner *scanner, uint64_t end)
 {
-	uint8_t info = scanner->kept[16];
-	uint8_t rmgr = scanner->kept[17];
-	size_t len = scanner->total < KEPT ? scanner->total : KEPT;
+	size_t len = kept_size(scanner);
 	size_t data;
 	omb_wal_event event;
 
@@ -121,35 +206,23 @@ report(omb_wal_scanner *scanner, uint64_t end)
 	event.lsn = scanner->start;
 	event.end_lsn = end;
 	event.xid = omb_get_u32(scanner->kept + 4);
-	if (rmgr == RMGR_XLOG && (info & 0xf0) == XLOG_RESTORE_POINT)
+	if (is_record(scanner, RMGR_XLOG, INFO_MASK, XLOG_RESTORE_POINT))
 		event.kind = OMB_WAL_RESTORE_POINT;
-	else if (rmgr != RMGR_XACT)
-		return;
+	else if (is_record(scanner, RMGR_XACT, XACT_OPERATION, XACT_COMMIT) ||
+			 is_record(scanner, RMGR_XACT, XACT_OPERATION,
+					   XACT_COMMIT_PREPARED))
+		event.kind = OMB_WAL_COMMIT;
+	else if (is_record(scanner, RMGR_XACT, XACT_OPERATION, XACT_ABORT) ||
+			 is_record(scanner, RMGR_XACT, XACT_OPERATION,
+					   XACT_ABORT_PREPARED))
+		event.kind = OMB_WAL_ABORT;
 	else
-	{
-		switch (info & XACT_OPERATION)
-		{
-			case XACT_COMMIT_PREPARED:
-				event.xid = 0;
-				event.kind = OMB_WAL_COMMIT;
-				break;
-			case XACT_COMMIT:
-				event.kind = OMB_WAL_COMMIT;
-				break;
-			case XACT_ABORT_PREPARED:
-				event.xid = 0;
-				event.kind = OMB_WAL_ABORT;
-				break;
-			case XACT_ABORT:
-				event.kind = OMB_WAL_ABORT;
-				break;
-			default:
-				return;
-		}
-	}
+		return;
 	data = find_data(scanner, len);
 	if (data == 0 || data + 8 > len)
 		return;
+	if (is_prepared(scanner))
+		event.xid = find_prepared_xid(scanner, data + 8, len);
 	event.time =
 		(int64_t) (omb_get_u64(scanner->kept + data) + (uint64_t) EPOCH_2000);
 	if (event.kind == OMB_WAL_RESTORE_POINT)
@@ -166,21 +239,28 @@ report(omb_wal_scanner *scanner, uint64_t end)
 static void
 take(omb_wal_scanner *scanner, const uint8_t *bytes, size_t len)
 {
-	size_t head = 0;
+	size_t kept;
 
-	if (scanner->have < KEPT)
-	{
-		size_t room = KEPT - scanner->have;
-
-		memcpy(scanner->kept + scanner->have, bytes, len < room ? len : room);
-	}
 	if (scanner->have < RECORD_HEADER)
 	{
-		head = RECORD_HEADER - scanner->have;
+		size_t head = RECORD_HEADER - scanner->have;
+
 		if (head > len)
 			head = len;
+		memcpy(scanner->kept + scanner->have, bytes, head);
+		scanner->have += (uint32_t) head;
+		bytes += head;
+		len -= head;
+		if (len == 0)
+			return;
 	}
-	scanner->crc = omb_crc32c(scanner->crc, bytes + head, len - head);
+	kept = kept_size(scanner);
+	if (scanner->have < kept)
+	{
+		kept -= scanner->have;
+		memcpy(scanner->kept + scanner->have, bytes, len < kept ? len : kept);
+	}
+	scanner->crc = omb_crc32c(scanner->crc, bytes, len);
 	scanner->have += (uint32_t) len;
 }
 
@@ -196,11 +276,24 @@ finish(omb_wal_scanner *scanner, uint64_t end)
 {
 	uint32_t crc = omb_crc32c(scanner->crc, scanner->kept, RECORD_CRC);
 
-	if (crc != omb_get_u32(scanner->kept + RECORD_CRC))
+	if (crc != omb_get_u32(scanner->kept + RECORD_CRC) ||
+		(scanner->last != 0 &&
+		 scanner->last != omb_get_u64(scanner->kept + RECORD_PREVIOUS)))
 		return false;
 	/* the server counts the padding to the next record in */
 	end = align8(end);
-	report(scanner, end);
+	if (is_record(scanner, RMGR_XLOG, INFO_MASK, XLOG_SWITCH))
+	{
+		/* zeros follow, without headers of pages */
+		uint64_t rest = end % scanner->segment_size;
+
+		if (rest != 0)
+			end += scanner->segment_size - rest;
+		scanner->state = SCAN_SKIPPING;
+	}
+	else
+		report(scanner, end);
+	scanner->last = scanner->start;
 	scanner->end_lsn = end;
 	scanner->total = 0;
 	return true;
@@ -211,7 +304,7 @@ static bool
 scan_records(omb_wal_scanner *scanner, uint64_t lsn, const uint8_t *page,
 			 size_t at)
 {
-	while (at < PAGE)
+	while (at < PAGE && scanner->state == SCAN_RECORDS)
 	{
 		size_t left = PAGE - at;
 		size_t want;
@@ -219,12 +312,7 @@ scan_records(omb_wal_scanner *scanner, uint64_t lsn, const uint8_t *page,
 		if (scanner->total == 0)
 		{
 			scanner->total = omb_get_u32(page + at);
-			if (scanner->total == 0)
-			{
-				/* behind a segment switch there are zeros */
-				scanner->state = SCAN_SKIPPING;
-				return true;
-			}
+			/* zero where the server had written nothing more */
 			if (scanner->total < RECORD_HEADER || scanner->total > RECORD_MAX)
 				return false;
 			scanner->start = lsn + at;
@@ -254,12 +342,16 @@ scan_page(omb_wal_scanner *scanner, uint64_t lsn, const uint8_t *page)
 
 	if (omb_get_u16(page) >> 8 != 0xD1 || omb_get_u64(page + 8) != lsn)
 		return false;
-	if (scanner->state == SCAN_RECORDS && scanner->total != 0 &&
-		(!(info & PAGE_CONTINUES) || rest != scanner->total - scanner->have))
+	scanner->magic = omb_get_u16(page);
+	if (scanner->state == SCAN_RECORDS)
 	{
-		/* the record was never finished; the server began anew here */
-		scanner->total = 0;
-		scanner->state = SCAN_SEEKING;
+		/* the record in hand was never finished */
+		if (info & PAGE_BEGINS_ANEW)
+			scanner->total = 0;
+		if (scanner->total != 0 ? !(info & PAGE_CONTINUES) ||
+									  rest != scanner->total - scanner->have :
+								  (info & PAGE_CONTINUES) != 0)
+			return false;
 	}
 	if (scanner->state == SCAN_SEEKING)
 	{
@@ -282,6 +374,7 @@ omb_wal_scanner_feed(omb_wal_scanner *scanner, uint64_t lsn,
 	{
 		scanner->state = SCAN_SEEKING;
 		scanner->total = 0;
+		scanner->last = 0;
 	}
 	scanner->next_lsn = lsn + len;
 	for (at = 0; at + PAGE <= len; at += PAGE)

@@ -16,6 +16,13 @@
 
 #define OMB_RESTORE_POINT_MAX 64
 
+/*
+ * The end of a prepared transaction is logged by another one; its own xid is
+ * in the record's data, behind lists that grow with what it did. It is not
+ * known when the record is larger than this.
+ */
+#define OMB_WAL_PREPARED_MAX (1024 * 1024)
+
 typedef enum omb_wal_event_kind
 {
 	OMB_WAL_COMMIT,
@@ -29,7 +36,7 @@ typedef struct omb_wal_event
 	uint64_t lsn;					  /* where the record begins */
 	uint64_t end_lsn;				  /* where it ends */
 	int64_t time;					  /* microseconds since 1970 UTC */
-	uint32_t xid;					  /* 0 for a prepared transaction */
+	uint32_t xid;					  /* 0 when not known, see below */
 	char name[OMB_RESTORE_POINT_MAX]; /* of a restore point */
 } omb_wal_event;
 
@@ -48,7 +55,10 @@ extern omb_wal_scanner *omb_wal_scanner_new(uint64_t segment_size,
  */
 extern bool omb_wal_scanner_feed(omb_wal_scanner *scanner, uint64_t lsn,
 								 const uint8_t *bytes, size_t len);
-/* End of the last valid record; 0 when there was none. */
+/*
+ * End of the last valid record; 0 when there was none. The record of a segment
+ * switch ends with its segment.
+ */
 extern uint64_t omb_wal_scanner_end(const omb_wal_scanner *scanner);
 extern void omb_wal_scanner_free(omb_wal_scanner *scanner);
 

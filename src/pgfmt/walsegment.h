@@ -23,7 +23,8 @@
 
 /*
  * Do these first bytes belong to the segment (or .partial) of that name, size
- * and cluster? OMB_REFUSED for another cluster's, OMB_DAMAGED for nonsense.
+ * and cluster? OMB_REFUSED for another cluster's, OMB_UNSUPPORTED for pages of
+ * other than 8 kB, OMB_DAMAGED for nonsense.
  * The timeline inside may be older than that of the name: the first segment
  * of a timeline begins with a copy of its parent's.
  */

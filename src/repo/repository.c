@@ -231,10 +231,6 @@ check_leftover(const omb_store_entry *entry, void *arg, omb_error *err)
 {
 	const omb_store *store = arg;
 
-	if (strcmp(entry->name, REPOSITORY_OBJECT) == 0)
-		return omb_error_set(err, OMB_EXISTS,
-							 "repository \"%s\" exists already",
-							 store->location);
 	if (strcmp(entry->name, "keys") == 0 && entry->is_folder)
 		return OMB_OK;
 	(void) omb_error_set(err, OMB_REFUSED, "directory \"%s\" is not empty",
@@ -333,6 +329,7 @@ omb_repository_prepare(omb_store *store, bool encrypted, const char *key_file,
 					   omb_error *err)
 {
 	omb_repository *repo = omb_calloc(1, sizeof(*repo));
+	omb_repository_facts facts;
 	omb_secret secret;
 
 	*out = NULL;
@@ -344,6 +341,15 @@ omb_repository_prepare(omb_store *store, bool encrypted, const char *key_file,
 	omb_random(repo->keyring.key[0], OMB_KEY_SIZE);
 	code[0] = '\0';
 
+	if (omb_repository_look(store, &facts, err) != OMB_NOT_FOUND)
+	{
+		if (err->status == OMB_OK)
+			(void) omb_error_set(err, OMB_EXISTS,
+								 "repository \"%s\" exists already",
+								 store->location);
+		goto failed;
+	}
+	omb_error_clear(err);
 	if (omb_store_list(store, "", false, check_leftover, store, err) !=
 			OMB_OK ||
 		make_first_slot(repo, key_file, err) != OMB_OK)
