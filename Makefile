@@ -51,7 +51,8 @@ WARNINGS = -pedantic -Wall -Wextra -Wno-unused-parameter -Werror \
 	-Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla \
 	-Wwrite-strings -Wpointer-arith -Wundef -Wdeclaration-after-statement
 ifeq ($(findstring clang,$(PROGRAM_CC)),)
-WARNINGS += -Wduplicated-cond -Wduplicated-branches
+# messages are cut on purpose when they are too long
+WARNINGS += -Wduplicated-cond -Wduplicated-branches -Wno-format-truncation
 else
 WARNINGS += -Wmissing-variable-declarations
 endif

@@ -14,6 +14,7 @@ use Test::More;
 my $repo = new_repository('archive');
 my $node = new_node('main', $repo, conf => "wal_keep_size = '1GB'\n");
 my $data = $node->data_dir;
+my $wal = "$data/pg_wal";
 $node->safe_psql('postgres', 'CREATE TABLE t (n int, filler text)');
 my $segment = wait_archived($node);
 

@@ -90,7 +90,9 @@ program_fails([ 'restore', '--pgdata', "$base/readonly/data" ], 1, qr/could not 
 program_fails(['restore'], 2, qr/--pgdata is missing/, 'restore without a place', $repo);
 if ($ENV{OMB_SMALL_FS})
 {
+	append_to_file("$ENV{OMB_SMALL_FS}/filler", 'x' x 10_000_000);
 	program_fails([ 'restore', '--pgdata', "$ENV{OMB_SMALL_FS}/data" ], 1, qr/not enough space for ".*": .* are needed, .* are free/, 'not enough space', $repo);
+	unlink "$ENV{OMB_SMALL_FS}/filler";
 }
 
 # ---- damage: a copy of the repository, one thing wrong at a time ----

@@ -165,6 +165,7 @@ omb_manifest_parse_tail(const void *tail, size_t len, omb_backup_info *info,
 	uint64_t text_len, count, i;
 	const uint8_t *text;
 
+	memset(info, 0, sizeof(*info));
 	*pack = NULL;
 	*pack_count = 0;
 	omb_cursor_init(&cur, tail, len);
