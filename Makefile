@@ -113,7 +113,7 @@ check-layers:
 check-clang:
 	@$(MAKE) -s program BUILD=build/clang PROGRAM_CC=clang
 	@for f in src/backend/*.c; do \
-		clang -I$$($(PG_CONFIG) --includedir-server) -Isrc -D_GNU_SOURCE -Wall -Wextra -Wno-unused-parameter -Werror -fsyntax-only $$f || exit 1; done
+		clang -isystem $$($(PG_CONFIG) --includedir-server) -Isrc -D_GNU_SOURCE -Wall -Wextra -Wno-unused-parameter -Werror -fsyntax-only $$f || exit 1; done
 
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 TEST_CFLAGS = $(filter-out -D_FORTIFY_SOURCE=2 -O2,$(PROGRAM_CFLAGS)) -O1 $(SANITIZE)

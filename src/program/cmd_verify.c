@@ -11,6 +11,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 static const omb_command command = {
 	"verify", "[BACKUP]",
@@ -102,8 +103,8 @@ omb_command_verify(int argc, char **argv)
 		  NULL, NULL },
 	};
 	omb_error err = OMB_ERROR_INIT;
-	omb_verify_config config = { NULL };
-	omb_verify_result result = { 0 };
+	omb_verify_config config;
+	omb_verify_result result;
 	verify_state state;
 	omb_json json;
 	const char *backup = NULL;
@@ -113,6 +114,8 @@ omb_command_verify(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	memset(&config, 0, sizeof(config));
+	memset(&result, 0, sizeof(result));
 	omb_display_init(&state.display, false);
 	state.json = as_json ? &json : NULL;
 	config.backup = backup;
