@@ -1,0 +1,134 @@
+# Each operation on files fails once, with an error and with a kill, in init,
+# backup, archiving and restore. After each failure the repository verifies
+# and doing it again succeeds.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use IPC::Run;
+use Omb;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $shim = "$ENV{OMB_BIN}/faultshim.so";
+ok(-e $shim, 'the shim is built') or BAIL_OUT('no shim');
+my $base = PostgreSQL::Test::Utils::tempdir('faults');
+my $log = "$base/fault.log";
+my $repo = { dir => "$base/repository", key => "$base/key" };
+
+# A directory as a stopped server leaves it, small: few files, all kinds.
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+my $data = "$base/data";
+for my $d ('', qw(/global /base /base/5 /pg_wal /pg_wal/archive_status /pg_tblspc))
+{
+	mkdir "$data$d" or die "$d: $!";
+}
+PostgreSQL::Test::Utils::system_or_bail('cp', '-a', $node->data_dir . "/$_", "$data/$_")
+  for qw(PG_VERSION postgresql.conf global/pg_control global/pg_filenode.map);
+append_to_file("$data/base/5/$_", chr(65 + $_ % 26) x ($_ * 3000)) for 1 .. 20;
+append_to_file("$data/base/5/16384", join '', map { pack 'N*', map { rand(2**32) } 1 .. 1024 } 1 .. 100);
+$node->start;
+my $segment = $node->safe_psql('postgres', 'SELECT pg_walfile_name(pg_current_wal_lsn())');
+$node->stop;
+PostgreSQL::Test::Utils::system_or_bail('cp', $node->data_dir . "/pg_wal/$segment", "$data/pg_wal/");
+my ($system) = `pg_controldata $data` =~ /system identifier: +(\d+)/;
+my $number = hex substr $segment, 16;
+
+my $job = "repository=$repo->{dir} key_file=$repo->{key} compression=zstd:1 jobs=1 pgdata=$data "
+  . "system_identifier=$system wal_segment_size=16777216";
+
+sub clear_repository { PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', $repo->{dir}, $repo->{key}, "$data/omsupply_backup.instance"); return }
+
+# Run the program with the fault; returns its exit status and output.
+sub run_with
+{
+	my ($at, $mode, $input, @command) = @_;
+	my ($out, $err) = ('', '');
+	unlink $log;
+	append_to_file($log, '');
+	local %ENV = (%ENV, LD_PRELOAD => $shim, FAULT_AT => $at, FAULT_MODE => $mode, FAULT_LOG => $log,
+		OMSUPPLY_BACKUP_REPOSITORY => $repo->{dir}, OMSUPPLY_BACKUP_KEY_FILE => $repo->{key});
+	my $h = IPC::Run::start([@command], '<', \$input, '>', \$out, '2>', \$err, IPC::Run::timeout(60));
+	if ($command[1] eq 'agent')
+	{
+		# the end of its input would end it at once: wait for its answer
+		$h->pump until $out =~ /^(done|error|archived|failed)/m || !$h->pumpable;
+		$h->kill_kill if $out =~ /^(archived|failed)/m;
+	}
+	eval { $h->finish } or 1;
+	return ($?, $out, $err);
+}
+sub fired { return slurp_file($log) =~ /fired/ }
+
+sub agent
+{
+	my ($at, $mode, $lines) = @_;
+	my ($out, $err, $in) = ('', '', $lines);
+	unlink $log;
+	append_to_file($log, '');
+	local %ENV = (%ENV, LD_PRELOAD => $shim, FAULT_AT => $at, FAULT_MODE => $mode, FAULT_LOG => $log);
+	my $h = IPC::Run::start([ 'omsupply_backup', 'agent' ], '<', \$in, '>', \$out, '2>', \$err, IPC::Run::timeout(60));
+	while ($h->pumpable && $out !~ /^(done|error|archived|failed)/m)
+	{
+		eval { $h->pump; 1 } or last;
+	}
+	$h->kill_kill;
+	return $out;
+}
+sub archive { my ($at, $mode) = @_; return agent($at, $mode, "job type=archive $job\narchive file=$segment\n") =~ /^archived/m }
+sub backup
+{
+	my ($at, $mode) = @_;
+	my $lsn = sprintf '0/%X', $number * 16777216 + 40;
+	my $stop = sprintf '0/%X', $number * 16777216 + 400;
+	return agent($at, $mode, "job type=backup $job label=faults kind=full pg_version=150000 data_checksums=0 archive_timeout=5\n"
+		  . "start start_lsn=$lsn start_timeline=1 start_time=1\n"
+		  . "stop stop_lsn=$stop stop_timeline=1 stop_time=2 backup_label=label tablespace_map=\n") =~ /^done/m;
+}
+sub restore
+{
+	my ($at, $mode) = @_;
+	PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', "$base/restored");
+	my ($status) = run_with($at, $mode, '', 'omsupply_backup', 'restore', '--pgdata', "$base/restored", '--target-immediate',
+		'--jobs', '1', '--backup-manifest');
+	return $status == 0;
+}
+sub init { my ($at, $mode) = @_; return (run_with($at, $mode, '', 'omsupply_backup', 'init'))[0] == 0 }
+sub verifies { my ($status, $out, $err) = program($repo, 'verify'); diag("$out$err") if $status; return $status == 0 }
+
+# What a step must hold after a fault.
+my %steps = (
+	init => { before => \&clear_repository, run => \&init, after => sub { 1 } },
+	archive => { before => sub { clear_repository(); init(0, ''); }, run => \&archive, after => \&verifies },
+	backup => { before => sub { clear_repository(); init(0, ''); archive(0, '') or die; }, run => \&backup, after => \&verifies },
+	restore => { before => sub { 1 }, run => \&restore,
+		after => sub { !-e "$base/restored/global/pg_control" || (program($repo, 'verify'))[0] == 0 } },
+);
+for my $step (qw(init archive backup restore))
+{
+	for my $mode (qw(errno kill))
+	{
+		my ($at, @wrong) = (0);
+		# the backup of the step before serves all restores
+		$steps{$step}{before}->() if $step eq 'restore';
+		while (1)
+		{
+			$at++;
+			$steps{$step}{before}->() unless $step eq 'restore';
+			my $done = $steps{$step}{run}->($at, $mode);
+			my $fired = fired();
+			push @wrong, "$at: success although pg_control was not synced" if $step eq 'restore' && $fired && $mode eq 'kill' && $done;
+			push @wrong, "$at: the repository does not verify" unless $steps{$step}{after}->();
+			last unless $fired;
+			push @wrong, "$at: doing it again fails" unless $steps{$step}{run}->(0, '');
+			push @wrong, "$at: the repository does not verify after that" unless $steps{$step}{after}->();
+			last if @wrong > 3 || $at > 400;
+		}
+		is("@wrong", '', "$step, $mode: $at operations, each of which failed once");
+		cmp_ok($at, '>', 5, "$step, $mode: there were some");
+	}
+}
+
+done_testing();
