@@ -47,6 +47,12 @@ unlink $coded->{key};
 append_to_file("$base/good.code", lc $code);
 program_ok([ 'list', '--repository', $coded->{dir}, '--recovery-code-file', "$base/good.code" ], 'a recovery code opens the repository');
 
+program_fails([ 'restore', '--repository', $coded->{dir}, '--recovery-code-file', "$base/good.code", '--pgdata', "$base/never" ],
+	2, qr/restore needs a key file.*omsupply_backup key/s, 'restore without a key file');
+program_ok([ 'key', '--repository', $coded->{dir}, '--recovery-code-file', "$base/good.code", "$base/second.key" ], 'and makes a new key file');
+program_ok([ 'list', '--repository', $coded->{dir}, '--key-file', "$base/second.key" ], 'which opens it too');
+program_fails([ 'key', '--repository', $coded->{dir}, '--key-file', "$base/second.key", "$base/second.key" ], 1, qr/exists already/, 'a key file is never replaced');
+
 # ---- init ----
 program_fails([ 'init', '--repository', $repo->{dir}, '--key-file', "$base/k1" ], 1, qr/repository ".*" exists already/, 'init of a repository');
 append_to_file("$base/dir.file", '');
@@ -64,7 +70,7 @@ program_fails([ 'list', '--nonsense' ], 2, qr/unrecognized option/, 'an unknown 
 program_fails([ 'info' ], 2, qr/arguments are missing/, 'a missing argument', $repo);
 program_fails([ 'info', '20200101T000000Z-0000' ], 1, qr/backup "20200101T000000Z-0000" is not in repository/, 'an unknown backup', $repo);
 program_fails([ 'list', '--repository', "$base/nowhere" ], 1, qr/repository "$base\/nowhere" does not exist.*mounted/s, 'a missing repository', $repo);
-program_ok([ $_, '--help' ], "$_ --help") for qw(init list info verify restore wal-get);
+program_ok([ $_, '--help' ], "$_ --help") for qw(init list info verify restore wal-get key);
 program_ok(['--help'], '--help');
 
 # ---- wal-get ----

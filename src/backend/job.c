@@ -367,7 +367,6 @@ report_failure(MemoryContext context)
 		omb_shared_fail(my_serial, error->sqlerrcode, error->message,
 						error->detail, error->hint);
 	reported = true;
-	/* a failed backup is no reason to shout ERROR from a process of ours */
 	EmitErrorReport();
 	FlushErrorState();
 	RESUME_INTERRUPTS();

@@ -296,10 +296,14 @@ run(arguments *args, omb_error *err)
 		if (args->where.key_file != NULL)
 			key_file = omb_path_absolute(args->where.key_file);
 		else if (config.repo->encrypted)
-			(void) fprintf(stderr,
-						   "omsupply_backup: warning: recovery needs a key "
-						   "file to fetch WAL; set restore_command before "
-						   "starting the server\n");
+		{
+			(void) omb_error_set(err, OMB_USAGE,
+								 "restore needs a key file, with which the "
+								 "server fetches WAL");
+			omb_error_hint(err, "Make one with the recovery code: "
+								"omsupply_backup key --recovery-code-file "
+								"FILE NEW-KEY-FILE");
+		}
 		config.key_file = key_file;
 		config.program = program;
 		config.pgdata = pgdata;
@@ -311,7 +315,8 @@ run(arguments *args, omb_error *err)
 		config.dry_run = args->dry_run;
 		config.progress = show_progress;
 		config.arg = &display;
-		(void) omb_restore(&config, &result, err);
+		if (err->status == OMB_OK)
+			(void) omb_restore(&config, &result, err);
 		omb_display_end(&display);
 		if (err->status == OMB_OK)
 			show_result(&config, &result);

@@ -11,6 +11,7 @@ extern int omb_command_info(int argc, char **argv);
 extern int omb_command_verify(int argc, char **argv);
 extern int omb_command_restore(int argc, char **argv);
 extern int omb_command_wal_get(int argc, char **argv);
+extern int omb_command_key(int argc, char **argv);
 /* Started by the server only. */
 extern int omb_command_agent(int argc, char **argv);
 

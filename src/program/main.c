@@ -24,6 +24,7 @@ static const struct
 	  "make a data directory that recovers to any instant" },
 	{ "wal-get", omb_command_wal_get,
 	  "fetch a WAL file (restore_command of a recovering server)" },
+	{ "key", omb_command_key, "make one more key file" },
 	{ "agent", omb_command_agent, NULL },
 };
 

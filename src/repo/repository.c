@@ -231,7 +231,9 @@ check_leftover(const omb_store_entry *entry, void *arg, omb_error *err)
 {
 	const omb_store *store = arg;
 
-	if (strcmp(entry->name, "keys") == 0 && entry->is_folder)
+	/* a disk of its own has "lost+found" */
+	if (entry->is_folder && (strcmp(entry->name, "keys") == 0 ||
+							 strcmp(entry->name, "lost+found") == 0))
 		return OMB_OK;
 	(void) omb_error_set(err, OMB_REFUSED, "directory \"%s\" is not empty",
 						 store->location);
@@ -254,6 +256,24 @@ put_slot(omb_repository *repo, const omb_secret *secret, omb_error *err)
 	(void) omb_store_put(repo->store, name, content.data, content.len, err);
 	omb_buf_free(&content);
 	free(name);
+	return err->status;
+}
+
+omb_status
+omb_repository_add_key_file(omb_repository *repo, const char *path,
+							omb_error *err)
+{
+	omb_secret secret;
+
+	omb_secret_new_file(&secret);
+	/*
+	 * The slot goes first: an unfinished init knows its key file by the slot
+	 * that it opens.
+	 */
+	if (put_slot(repo, &secret, err) == OMB_OK)
+		(void) omb_key_file_write(path, &secret, repo->keyring.repository_id,
+								  err);
+	omb_wipe(&secret, sizeof(secret));
 	return err->status;
 }
 
@@ -311,16 +331,7 @@ make_first_slot(omb_repository *repo, const char *key_file, omb_error *err)
 		omb_wipe(&secret, sizeof(secret));
 		return err->status;
 	}
-	omb_secret_new_file(&secret);
-	/*
-	 * The slot goes first: a key file without a slot would make the next
-	 * attempt take it for the key file of another repository.
-	 */
-	if (put_slot(repo, &secret, err) == OMB_OK)
-		(void) omb_key_file_write(key_file, &secret,
-								  repo->keyring.repository_id, err);
-	omb_wipe(&secret, sizeof(secret));
-	return err->status;
+	return omb_repository_add_key_file(repo, key_file, err);
 }
 
 omb_status

@@ -72,4 +72,12 @@ extern omb_status omb_repository_prepare(omb_store *store, bool encrypted,
 										 omb_repository **out, omb_error *err);
 extern omb_status omb_repository_commit(omb_repository *repo, omb_error *err);
 
+/*
+ * Make one more key file for an open repository. The slot is stored before the
+ * file is written; the file is never replaced.
+ */
+extern omb_status omb_repository_add_key_file(omb_repository *repo,
+											  const char *path,
+											  omb_error *err);
+
 #endif

@@ -64,9 +64,9 @@ fails(const char *name)
 	return true;
 }
 
-#define REAL(type, name, ...)                                                 \
-	static type (*real)(__VA_ARGS__);                                         \
-	if (real == NULL)                                                         \
+#define REAL(type, name, ...)         \
+	static type (*real)(__VA_ARGS__); \
+	if (real == NULL)                 \
 	*(void **) &real = dlsym(RTLD_NEXT, #name)
 
 int
