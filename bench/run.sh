@@ -20,7 +20,8 @@ finish() {
 	status=$?
 	trap - EXIT
 	as_user "$INSTBIN/pg_ctl" -D "$SCRATCH/data" -m immediate stop >/dev/null 2>&1 || true
-	[ $status -eq 0 ] || { say "FAILED; logs:"; tail -n 20 "$SCRATCH"/*.log; }
+	[ $status -eq 0 ] || { say "FAILED; logs:"; tail -n 20 "$SCRATCH"/run.log "$SCRATCH"/server.log; }
+	touch "$SCRATCH/stop"
 	rm -rf "$SCRATCH"
 	exit $status
 }
@@ -47,6 +48,10 @@ now() { date +%s.%N; }
 measure() {
 	local what=$1 tool=$2 t0 b0 t1 b1
 	shift 2
+	# a virtual machine's memory is slow when touched for the first time:
+	# nobody shall pay for that alone
+	dd if=/dev/zero of="$SCRATCH/warm" bs=1M count="$SIZE_MB" 2>/dev/null
+	rm -f "$SCRATCH/warm"
 	sync
 	sleep 1
 	b0=$(busy)

@@ -131,6 +131,7 @@ omb_key_file_write(const char *path, const omb_secret *secret,
 	char id[2 * OMB_REPOSITORY_ID_SIZE + 1];
 	char key[2 * OMB_KEY_SIZE + 1];
 	char *parent = omb_path_parent(path);
+	char *temporary = omb_format("%s.tmp", path);
 	char *text;
 	int fd;
 	omb_status status = OMB_OK;
@@ -142,26 +143,30 @@ omb_key_file_write(const char *path, const omb_secret *secret,
 		"format=1\nrepository=%s\nkey=%s\n",
 		omb_hex_format(repository_id, OMB_REPOSITORY_ID_SIZE, id),
 		omb_hex_format(secret->key, OMB_KEY_SIZE, key));
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	/* whole or not at all, also after a crash, and never in place of another */
+	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 	{
-		status = omb_error_set_errno(err, errno,
-									 "could not create key file \"%s\"", path);
+		status = omb_error_set_errno(
+			err, errno, "could not create key file \"%s\"", temporary);
 		goto done;
 	}
 	if (omb_write_full(fd, text, strlen(text)) != 0 || fsync(fd) != 0)
-		status = omb_error_set_errno(err, errno,
-									 "could not write key file \"%s\"", path);
+		status = omb_error_set_errno(
+			err, errno, "could not write key file \"%s\"", temporary);
 	(void) close(fd);
+	if (status == OMB_OK && link(temporary, path) != 0)
+		status = omb_error_set_errno(err, errno,
+									 "could not create key file \"%s\"", path);
+	(void) unlink(temporary);
 	if (status == OMB_OK)
 		status = omb_directory_sync(parent, err);
-	if (status != OMB_OK)
-		(void) unlink(path);
 
 done:
 	omb_wipe(key, sizeof(key));
 	omb_wipe(text, strlen(text));
 	free(text);
+	free(temporary);
 	free(parent);
 	return status;
 }
