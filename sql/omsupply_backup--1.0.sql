@@ -68,7 +68,7 @@ SELECT p.pid, p.backup_id, p.label, p.kind, p.phase, p.requested_by,
 	   pg_catalog.round(p.bytes_done OPERATOR(pg_catalog.*) 100.0
 						OPERATOR(pg_catalog./) p.bytes_total, 1) AS percent,
 	   p.bytes_stored, p.files_done, p.files_total,
-	   (p.bytes_done OPERATOR(pg_catalog./) NULLIF(r.seconds, 0))::pg_catalog.int8 AS bytes_per_second,
+	   (p.bytes_done OPERATOR(pg_catalog./) r.seconds)::pg_catalog.int8 AS bytes_per_second,
 	   CASE WHEN p.phase OPERATOR(pg_catalog.=) 'copy' AND p.bytes_done OPERATOR(pg_catalog.>) 0 THEN
 			pg_catalog.make_interval(secs =>
 				pg_catalog.round(((p.bytes_total OPERATOR(pg_catalog.-) p.bytes_done)
@@ -77,8 +77,11 @@ SELECT p.pid, p.backup_id, p.label, p.kind, p.phase, p.requested_by,
 	   END AS remaining,
 	   p.waiting_for
   FROM backup_progress_rows() AS p,
-	   LATERAL (SELECT pg_catalog.date_part('epoch',
-					pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.started_at) AS seconds) AS r;
+	   -- no NULLIF: its operator would be looked up along the search_path
+	   LATERAL (SELECT CASE WHEN t.seconds OPERATOR(pg_catalog.>) 0::pg_catalog.float8
+							THEN t.seconds END AS seconds
+				  FROM (SELECT pg_catalog.date_part('epoch',
+							pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.started_at)) AS t (seconds)) AS r;
 COMMENT ON VIEW backup_progress
 IS 'the backup that is running now, if any';
 

@@ -29,13 +29,18 @@ extern char **environ;
 
 #define PROGRAM "omsupply_backup"
 
+/* How long a killed agent has for its end. */
+#define REAP_MS 5000
+
 /* The agent of this process. */
 static struct
 {
-	pid_t pid; /* 0 when there is none */
-	int in;	   /* its standard input */
-	int out;   /* its standard output */
+	pid_t pid;	 /* 0 when there is none */
+	int in;		 /* its standard input */
+	int out;	 /* its standard output */
+	pid_t stuck; /* an earlier one that could not be ended, or 0 */
 	bool exit_registered;
+	bool took_wakeup;
 	StringInfoData send;
 	StringInfoData received; /* bytes not yet given out begin at used */
 	int used;
@@ -95,6 +100,17 @@ omb_agent_start(void)
 	MemoryContext old;
 
 	Assert(agent.pid == 0);
+	/* or each attempt would leave one more behind */
+	if (agent.stuck != 0 && waitpid(agent.stuck, &rc, WNOHANG) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYSTEM_ERROR),
+				 errmsg("an earlier backup agent (process %d) could not be "
+						"ended",
+						(int) agent.stuck),
+				 errdetail("It waits inside the operating system."),
+				 errhint("Check that the file system of the repository "
+						 "responds.")));
+	agent.stuck = 0;
 	if (!agent.exit_registered)
 	{
 		old = MemoryContextSwitchTo(TopMemoryContext);
@@ -150,12 +166,35 @@ omb_agent_running(void)
 	return agent.pid != 0;
 }
 
+/*
+ * Wait for the end of the child, but not for ever: a process that waits for a
+ * file system inside the kernel cannot even be killed. 0 when time is up.
+ */
+static pid_t
+wait_child(pid_t pid, int *status)
+{
+	int slept_ms = 0;
+
+	for (;;)
+	{
+		pid_t rc = waitpid(pid, status, WNOHANG);
+		int pause_ms = slept_ms < 100 ? 1 : 50;
+
+		if (rc > 0 || (rc < 0 && errno != EINTR))
+			return rc;
+		if (slept_ms >= REAP_MS)
+			return 0;
+		pg_usleep(pause_ms * 1000L);
+		slept_ms += pause_ms;
+	}
+}
+
 /* Close, reap, and note how it ended; kill it first unless it ended itself. */
 static void
 reap(bool kill_it)
 {
-	int status;
-	pid_t rc;
+	int status = 0;
+	pid_t rc = 0;
 
 	if (agent.pid == 0)
 		return;
@@ -165,11 +204,19 @@ reap(bool kill_it)
 	close(agent.out);
 	ReleaseExternalFD();
 	ReleaseExternalFD();
-	do
-		rc = waitpid(agent.pid, &status, 0);
-	while (rc < 0 && errno == EINTR);
+	rc = wait_child(agent.pid, &status);
+	if (rc == 0 && !kill_it)
+	{
+		(void) kill(agent.pid, SIGKILL);
+		rc = wait_child(agent.pid, &status);
+	}
+	if (rc == 0)
+		agent.stuck = agent.pid;
 	agent.pid = 0;
-	if (rc > 0)
+	if (rc == 0)
+		strlcpy(agent.death, "it does not react to being killed",
+				sizeof(agent.death));
+	else if (rc > 0)
 	{
 		char *words = wait_result_to_str(status);
 
@@ -244,8 +291,20 @@ wait_for(int event, int fd, long timeout_ms)
 		timeout_ms, PG_WAIT_EXTENSION);
 
 	if (rc & WL_LATCH_SET)
+	{
 		ResetLatch(MyLatch);
+		agent.took_wakeup = true;
+	}
 	return rc;
+}
+
+bool
+omb_agent_took_wakeup(void)
+{
+	bool took = agent.took_wakeup;
+
+	agent.took_wakeup = false;
+	return took;
 }
 
 bool
@@ -398,11 +457,14 @@ sqlstate_of(const char *status)
 }
 
 void
-omb_agent_report(const omb_fields *fields, int elevel, const char *prefix)
+omb_agent_report(const omb_fields *fields, int elevel, const char *prefix,
+				 const char *detail)
 {
-	const char *detail = omb_agent_text(fields, "detail");
+	const char *own = omb_agent_text(fields, "detail");
 	const char *hint = omb_agent_text(fields, "hint");
 
+	if (own[0] != '\0' || detail == NULL)
+		detail = own;
 	ereport(elevel, (errcode(sqlstate_of(omb_agent_text(fields, "status"))),
 					 errmsg("%s%s%s", prefix ? prefix : "", prefix ? ": " : "",
 							omb_agent_text(fields, "message")),

@@ -18,8 +18,9 @@ typedef enum OmbAgentRead
 } OmbAgentRead;
 
 /*
- * Start the program; a process has one agent at a time. On failure an error is raised. The agent is killed and
- * reaped when this process exits, in whatever way.
+ * Start the program; a process has one agent at a time. On failure an error
+ * is raised. The agent is killed and reaped when this process exits, in
+ * whatever way.
  */
 extern void omb_agent_start(void);
 extern bool omb_agent_running(void);
@@ -40,6 +41,12 @@ extern bool omb_agent_send(void);
  */
 extern OmbAgentRead omb_agent_receive(omb_fields *fields, long timeout_ms);
 
+/*
+ * Did waiting for the agent take a wakeup of this process's latch since the
+ * last call? Then it may have been meant for somebody else.
+ */
+extern bool omb_agent_took_wakeup(void);
+
 /* How it died, in words; after OMB_AGENT_DEAD. */
 extern const char *omb_agent_death(void);
 
@@ -47,11 +54,11 @@ extern const char *omb_agent_death(void);
 extern void omb_agent_stop(void);
 
 /*
- * Raise what an "error", "failed" or "warning" line says. prefix, which may be
- * NULL, goes in front of the message.
+ * Raise what an "error", "failed" or "warning" line says. prefix goes in front
+ * of the message, detail is used when the line has none; both may be NULL.
  */
 extern void omb_agent_report(const omb_fields *fields, int elevel,
-							 const char *prefix);
+							 const char *prefix, const char *detail);
 
 /* Raise that the agent died. */
 extern void omb_agent_report_death(int elevel);

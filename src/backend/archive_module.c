@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "storage/fd.h"
@@ -27,9 +28,12 @@
 
 /*
  * A shutdown waits for the archiver, so a file may not take for ever; the
- * server asks again.
+ * server asks again. Besides this a file has a second for each megabyte, as
+ * segments may be large and compression slow.
  */
 #define FILE_SECONDS 120
+/* The same when the server is told to end. */
+#define SHUTDOWN_SECONDS 10
 
 #if PG_VERSION_NUM < 160000
 extern PGDLLEXPORT void _PG_archive_module_init(ArchiveModuleCallbacks *cb);
@@ -75,32 +79,39 @@ handle_signals(void)
 static bool
 await_line(const char *file, omb_fields *fields)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													   FILE_SECONDS * 1000L);
+	TimestampTz start = GetCurrentTimestamp();
+	int seconds = FILE_SECONDS + wal_segment_size / (1024 * 1024);
 
 	for (;;)
 	{
 		switch (omb_agent_receive(fields, RECEIVE_MS))
 		{
 			case OMB_AGENT_LINE:
-				return true;
+				if (strcmp(fields->verb, "warning") != 0)
+					return true;
+				omb_agent_report(fields, WARNING, NULL, NULL);
+				break;
 			case OMB_AGENT_DEAD:
 				ereport(WARNING,
 						(errmsg("could not archive WAL file \"%s\": backup "
 								"agent ended unexpectedly: %s",
-								file, omb_agent_death())));
+								file, omb_agent_death()),
+						 errhint("See the server log for its messages.")));
 				return false;
 			case OMB_AGENT_TIMEOUT:
 				break;
 		}
 		handle_signals();
-		if (GetCurrentTimestamp() >= deadline)
+		if (ShutdownRequestPending)
+			seconds = Min(seconds, SHUTDOWN_SECONDS);
+		if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(),
+									   seconds * 1000))
 		{
 			omb_agent_stop();
 			ereport(WARNING,
 					(errmsg("could not archive WAL file \"%s\": no answer "
 							"from the backup agent for %d seconds",
-							file, FILE_SECONDS),
+							file, seconds),
 					 errhint("Check that the repository's file system "
 							 "responds.")));
 			return false;
@@ -130,7 +141,8 @@ ready_agent(const char *file)
 	if (strcmp(fields.verb, "ready") == 0)
 		return true;
 	omb_agent_report(&fields, WARNING,
-					 psprintf("could not archive WAL file \"%s\"", file));
+					 psprintf("could not archive WAL file \"%s\"", file),
+					 NULL);
 	omb_agent_stop();
 	return false;
 }
@@ -155,7 +167,8 @@ ask_agent(const char *file)
 		return true;
 	}
 	omb_agent_report(&fields, WARNING,
-					 psprintf("could not archive WAL file \"%s\"", file));
+					 psprintf("could not archive WAL file \"%s\"", file),
+					 NULL);
 	/* a new agent looks at a repository that was mounted or made anew */
 	omb_agent_stop();
 	return false;
@@ -190,8 +203,13 @@ archive_file(OMB_ARCHIVE_STATE_AND const char *file, const char *path)
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(archive_context);
-	/* waiting may have taken a signal that was the archiver's */
-	SetLatch(MyLatch);
+	/*
+	 * Hand back a wakeup that may have been the archiver's, such as the order
+	 * to end. Without one its latch stays alone: it would not pause after a
+	 * failure.
+	 */
+	if (omb_agent_took_wakeup())
+		SetLatch(MyLatch);
 	return archived;
 }
 

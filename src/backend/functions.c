@@ -6,8 +6,6 @@
  */
 #include "postgres.h"
 
-#include <signal.h>
-
 #include "access/xlog.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -157,6 +155,16 @@ request_backup(const char *label, const char *kind)
 		strlcpy(job->phase, "requested", sizeof(job->phase));
 	}
 	LWLockRelease(omb_shared->lock);
+	if (busy.state != OMB_JOB_NONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("a backup is already running"),
+				 errdetail("It was requested by role \"%s\" at %s; its phase "
+						   "is \"%s\".",
+						   busy.requested_by,
+						   timestamptz_to_str(busy.requested_at), busy.phase),
+				 errhint("See the view \"backup_progress\"; "
+						 "\"backup_cancel()\" stops it.")));
 	if (launcher == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -164,16 +172,6 @@ request_backup(const char *label, const char *kind)
 				 errhint("It starts again within seconds after it ended. If "
 						 "it does not, see the server log and "
 						 "\"max_worker_processes\".")));
-	if (serial == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("a backup is already running"),
-				 errdetail("Backup \"%s\" was requested by role \"%s\" at "
-						   "%s; its phase is \"%s\".",
-						   busy.backup_id, busy.requested_by,
-						   timestamptz_to_str(busy.requested_at), busy.phase),
-				 errhint("See the view \"backup_progress\"; "
-						 "\"backup_cancel()\" stops it.")));
 	omb_wake(launcher);
 	return serial;
 }
@@ -288,25 +286,8 @@ omb_backup_now(PG_FUNCTION_ARGS)
 Datum
 omb_backup_cancel(PG_FUNCTION_ARGS)
 {
-	OmbJobState state;
-	uint64 serial;
-	pid_t pid;
-
 	check_preloaded();
-	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
-	state = omb_shared->job.state;
-	serial = omb_shared->job.serial;
-	pid = omb_shared->job.pid;
-	omb_shared->job.cancel = true;
-	/* under the lock, so that the process is still that of the job */
-	if (state == OMB_JOB_RUNNING && pid != 0)
-		(void) kill(pid, SIGINT);
-	LWLockRelease(omb_shared->lock);
-	/* one that no worker has taken over yet ends here */
-	if (state == OMB_JOB_REQUESTED)
-		omb_shared_fail(serial, ERRCODE_QUERY_CANCELED,
-						"the backup was canceled on request", NULL, NULL);
-	PG_RETURN_BOOL(state != OMB_JOB_NONE);
+	PG_RETURN_BOOL(omb_shared_cancel());
 }
 
 /* ---- functions that ask the program ---- */
@@ -340,10 +321,10 @@ next_line(omb_fields *fields)
 				break;
 		}
 		if (strcmp(fields->verb, "error") == 0)
-			omb_agent_report(fields, ERROR, NULL);
+			omb_agent_report(fields, ERROR, NULL, NULL);
 		if (strcmp(fields->verb, "warning") == 0)
 		{
-			omb_agent_report(fields, WARNING, NULL);
+			omb_agent_report(fields, WARNING, NULL, NULL);
 			continue;
 		}
 		return strcmp(fields->verb, "done") != 0;

@@ -94,11 +94,12 @@ note_warning(const omb_fields *fields)
 
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	if (job->warning_count < OMB_WARNINGS)
-		strlcpy(job->warning[job->warning_count],
-				omb_agent_text(fields, "message"), sizeof(job->warning[0]));
+		omb_shared_text(job->warning[job->warning_count],
+						sizeof(job->warning[0]),
+						omb_agent_text(fields, "message"));
 	job->warning_count++;
 	LWLockRelease(omb_shared->lock);
-	omb_agent_report(fields, WARNING, NULL);
+	omb_agent_report(fields, WARNING, NULL, NULL);
 }
 
 /* Why WAL does not arrive, as far as the server knows. */
@@ -121,8 +122,6 @@ add_archiver_detail(StringInfo detail)
 static void
 raise_error(const omb_fields *fields)
 {
-	const char *detail = omb_agent_text(fields, "detail");
-	const char *hint = omb_agent_text(fields, "hint");
 	bool in_wal;
 	StringInfoData more;
 
@@ -130,15 +129,9 @@ raise_error(const omb_fields *fields)
 	LWLockAcquire(omb_shared->lock, LW_SHARED);
 	in_wal = strcmp(omb_shared->job.phase, "wal") == 0;
 	LWLockRelease(omb_shared->lock);
-	appendStringInfoString(&more, detail);
-	if (in_wal && detail[0] == '\0')
+	if (in_wal && omb_agent_text(fields, "detail")[0] == '\0')
 		add_archiver_detail(&more);
-	if (more.len == 0 || more.len == (int) strlen(detail))
-		omb_agent_report(fields, ERROR, NULL);
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("%s", omb_agent_text(fields, "message")),
-			 errdetail("%s", more.data), hint[0] ? errhint("%s", hint) : 0));
+	omb_agent_report(fields, ERROR, NULL, more.data);
 }
 
 static void
@@ -263,9 +256,9 @@ put_config_files(void)
 
 /* ---- the backup ---- */
 
-/* Hand the job over; returns when the agent is ready to copy. */
+/* Hand the job over; returns, with the id, when the agent is ready to copy. */
 static void
-start_agent(const OmbJob *job)
+start_agent(OmbJob *job)
 {
 	omb_fields fields;
 
@@ -281,8 +274,10 @@ start_agent(const OmbJob *job)
 	put_config_files();
 	send_line();
 	await("ready", &fields);
+	strlcpy(job->backup_id, omb_agent_text(&fields, "id"),
+			sizeof(job->backup_id));
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
-	strlcpy(omb_shared->job.backup_id, omb_agent_text(&fields, "id"),
+	strlcpy(omb_shared->job.backup_id, job->backup_id,
 			sizeof(omb_shared->job.backup_id));
 	LWLockRelease(omb_shared->lock);
 	ConditionVariableBroadcast(&omb_shared->changed);
@@ -294,6 +289,7 @@ copy_and_stop(OmbServerBackup *backup, TimestampTz started_at)
 {
 	omb_fields fields;
 
+	set_phase("copy");
 	omb_agent_begin("start");
 	omb_agent_put_lsn("start_lsn", backup->start_lsn);
 	omb_agent_put_u64("start_timeline", backup->start_timeline);
@@ -305,7 +301,7 @@ copy_and_stop(OmbServerBackup *backup, TimestampTz started_at)
 }
 
 static void
-take_backup(const OmbJob *job)
+take_backup(OmbJob *job)
 {
 	OmbServerBackup backup;
 	TimestampTz started_at;
@@ -349,7 +345,6 @@ static void
 report_failure(MemoryContext context)
 {
 	ErrorData *error;
-	bool cancelled;
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
@@ -357,10 +352,8 @@ report_failure(MemoryContext context)
 	LWLockReleaseAll();
 	ConditionVariableCancelSleep();
 	omb_agent_stop();
-	LWLockAcquire(omb_shared->lock, LW_SHARED);
-	cancelled = omb_shared->job.cancel;
-	LWLockRelease(omb_shared->lock);
-	if (cancelled && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	/* "canceling statement" would puzzle who has not cancelled any */
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 		omb_shared_fail(my_serial, ERRCODE_QUERY_CANCELED,
 						"the backup was canceled on request", NULL, NULL);
 	else

@@ -3,6 +3,9 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -56,23 +59,51 @@ omb_shared_request(void)
 }
 
 void
-omb_shared_finish(uint64 serial, const OmbResult *result)
+omb_shared_text(char *to, size_t size, const char *from)
+{
+	int len = 0;
+
+	if (from != NULL)
+		len = pg_encoding_mbcliplen(PG_UTF8, from, strlen(from), size - 1);
+	memcpy(to, from ? from : "", len);
+	to[len] = '\0';
+}
+
+/* The caller holds the lock. */
+static void
+finish(uint64 serial, const OmbResult *result)
 {
 	OmbJob *job = &omb_shared->job;
 	OmbResult *slot = &omb_shared->result[serial % OMB_RESULTS];
 
-	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	/* whoever comes second, worker or launcher, changes nothing */
-	if (job->state != OMB_JOB_NONE && job->serial == serial)
-	{
-		*slot = *result;
-		slot->serial = serial;
-		slot->warning_count = job->warning_count;
-		memcpy(slot->warning, job->warning, sizeof(slot->warning));
-		strlcpy(slot->backup_id, job->backup_id, sizeof(slot->backup_id));
-		job->state = OMB_JOB_NONE;
-		job->pid = 0;
-	}
+	if (job->state == OMB_JOB_NONE || job->serial != serial)
+		return;
+	*slot = *result;
+	slot->serial = serial;
+	slot->warning_count = job->warning_count;
+	memcpy(slot->warning, job->warning, sizeof(slot->warning));
+	strlcpy(slot->backup_id, job->backup_id, sizeof(slot->backup_id));
+	job->state = OMB_JOB_NONE;
+	job->pid = 0;
+}
+
+static void
+fill_failure(OmbResult *result, int sqlstate, const char *message,
+			 const char *detail, const char *hint)
+{
+	memset(result, 0, sizeof(*result));
+	result->sqlstate = sqlstate;
+	omb_shared_text(result->message, sizeof(result->message), message);
+	omb_shared_text(result->detail, sizeof(result->detail), detail);
+	omb_shared_text(result->hint, sizeof(result->hint), hint);
+}
+
+void
+omb_shared_finish(uint64 serial, const OmbResult *result)
+{
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	finish(serial, result);
 	LWLockRelease(omb_shared->lock);
 	ConditionVariableBroadcast(&omb_shared->changed);
 }
@@ -83,12 +114,32 @@ omb_shared_fail(uint64 serial, int sqlstate, const char *message,
 {
 	OmbResult result;
 
-	memset(&result, 0, sizeof(result));
-	result.sqlstate = sqlstate;
-	strlcpy(result.message, message, sizeof(result.message));
-	strlcpy(result.detail, detail ? detail : "", sizeof(result.detail));
-	strlcpy(result.hint, hint ? hint : "", sizeof(result.hint));
+	fill_failure(&result, sqlstate, message, detail, hint);
 	omb_shared_finish(serial, &result);
+}
+
+/*
+ * All under one lock: a worker that takes the job over in between would go on
+ * with a backup that nobody knows of, and the process is still that of the job.
+ */
+bool
+omb_shared_cancel(void)
+{
+	OmbJob *job = &omb_shared->job;
+	OmbResult result;
+	bool found;
+
+	fill_failure(&result, ERRCODE_QUERY_CANCELED,
+				 "the backup was canceled on request", NULL, NULL);
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	found = job->state != OMB_JOB_NONE;
+	if (job->state == OMB_JOB_REQUESTED)
+		finish(job->serial, &result);
+	else if (job->state == OMB_JOB_RUNNING && job->pid != 0)
+		(void) kill(job->pid, SIGINT);
+	LWLockRelease(omb_shared->lock);
+	ConditionVariableBroadcast(&omb_shared->changed);
+	return found;
 }
 
 void

@@ -31,7 +31,6 @@ typedef struct OmbJob
 	TimestampTz requested_at;
 	TimestampTz started_at;
 	pid_t pid; /* of the job worker */
-	bool cancel;
 	char backup_id[OMB_ID_MAX];
 	char phase[16];
 	char waiting_for[64];
@@ -76,9 +75,17 @@ extern void omb_shared_request(void);
 
 /* Note how the job in hand ended and wake all who wait. */
 extern void omb_shared_finish(uint64 serial, const OmbResult *result);
-/* The same for a failure in words. */
+/*
+ * Cancel the job in hand: one that no worker has taken over yet ends here, the
+ * worker of a running one is told. False when there is none.
+ */
+extern bool omb_shared_cancel(void);
+/* The same as finish for a failure in words. */
 extern void omb_shared_fail(uint64 serial, int sqlstate, const char *message,
 							const char *detail, const char *hint);
+
+/* Copy a text, cut between characters; NULL is the empty text. */
+extern void omb_shared_text(char *to, size_t size, const char *from);
 
 /* Entry points of the background workers. */
 extern PGDLLEXPORT void omb_launcher_main(Datum arg);
