@@ -146,6 +146,39 @@ check_control(omb_backup *backup, omb_error *err)
 	return err->status;
 }
 
+static omb_status
+keep_last_id(const char *id, void *arg, omb_error *err)
+{
+	memcpy(arg, id, strlen(id) + 1);
+	return OMB_OK;
+}
+
+/*
+ * Ids sort by time. One second may not have two, nor may a clock that was set
+ * back put a backup before an older one: then the id is that of the second
+ * behind the last.
+ */
+static omb_status
+choose_id(omb_backup *backup, omb_error *err)
+{
+	char last[OMB_BACKUP_ID_MAX] = "";
+	char *text;
+	int64_t time;
+
+	omb_backup_id_new(omb_time_now(), backup->info.id);
+	if (omb_backup_list(backup->repo, keep_last_id, last, err) != OMB_OK)
+		return err->status;
+	/* 16 characters are the time */
+	if (last[0] == '\0' || strncmp(backup->info.id, last, 16) > 0)
+		return OMB_OK;
+	text = omb_format("%.4s-%.2s-%.2sT%.2s:%.2s:%.2sZ", last, last + 4,
+					  last + 6, last + 9, last + 11, last + 13);
+	if (omb_time_parse(text, &time))
+		omb_backup_id_new(time + 1000000, backup->info.id);
+	free(text);
+	return OMB_OK;
+}
+
 omb_status
 omb_backup_prepare(const omb_backup_config *config, omb_backup **out,
 				   omb_error *err)
@@ -155,7 +188,6 @@ omb_backup_prepare(const omb_backup_config *config, omb_backup **out,
 	*out = NULL;
 	backup->config = *config;
 	(void) pthread_mutex_init(&backup->count_lock, NULL);
-	omb_backup_id_new(omb_time_now(), backup->info.id);
 	(void) strncpy(backup->info.kind, "full", sizeof(backup->info.kind) - 1);
 	backup->info.label = omb_strdup(config->label);
 	backup->info.program_version = omb_strdup(config->program_version);
@@ -174,6 +206,7 @@ omb_backup_prepare(const omb_backup_config *config, omb_backup **out,
 		omb_claim_check(backup->repo, config->pgdata,
 						config->system_identifier, &backup->claim,
 						err) == OMB_OK &&
+		choose_id(backup, err) == OMB_OK &&
 		check_control(backup, err) == OMB_OK)
 		*out = backup;
 	else
