@@ -191,6 +191,12 @@ omb_repository_free(omb_repository *repo)
 	free(repo);
 }
 
+const char *
+omb_repository_directory(const omb_repository *repo)
+{
+	return repo->store->directory;
+}
+
 omb_status
 omb_repository_open_at(const char *location, const char *key_file,
 					   const char *code, omb_repository **out, omb_error *err)

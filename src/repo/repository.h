@@ -48,6 +48,8 @@ extern omb_status omb_repository_open(omb_store *store,
 									  const omb_secret *secret,
 									  omb_repository **out, omb_error *err);
 extern void omb_repository_free(omb_repository *repo);
+/* The local directory that the repository is in; NULL when it is in none. */
+extern const char *omb_repository_directory(const omb_repository *repo);
 
 /*
  * Open the directory repository at location with a key file, a recovery code

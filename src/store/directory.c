@@ -4,7 +4,9 @@
  * An object is a file under its own name. It is written as tmp/<random>,
  * synced, moved to its name without replacing what is there, and the
  * directory is synced; new directories are synced in their parents. What a
- * crash leaves is at most a file in tmp, which no reader looks at.
+ * crash leaves is at most a file in tmp, which no reader looks at. The folder
+ * cache belongs to whoever uses the directory (repo/unfinished.h): what is in
+ * it is no object.
  */
 #include "store/directory.h"
 
@@ -150,7 +152,8 @@ dir_list(omb_store *store, const char *folder, bool recursive,
 				status = omb_error_set_errno(
 					err, errno, "could not stat file \"%s\"", path);
 		}
-		else if (folder[0] == '\0' && strcmp(name, "tmp") == 0)
+		else if (folder[0] == '\0' &&
+				 (strcmp(name, "tmp") == 0 || strcmp(name, "cache") == 0))
 			;
 		else if (S_ISDIR(st.st_mode) && recursive)
 			status = dir_list(store, name, true, visit, arg, err);
@@ -504,6 +507,7 @@ omb_store_directory_new(const char *path)
 
 	store->base.ops = &ops;
 	store->base.location = omb_path_absolute(path);
+	store->base.directory = store->base.location;
 	(void) pthread_mutex_init(&store->lock, NULL);
 	return &store->base;
 }

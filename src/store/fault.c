@@ -208,6 +208,7 @@ omb_store_fault_new(omb_store *inner)
 
 	store->base.ops = &ops;
 	store->base.location = omb_strdup(inner->location);
+	store->base.directory = inner->directory;
 	store->inner = inner;
 	(void) pthread_mutex_init(&store->lock, NULL);
 	return &store->base;

@@ -69,7 +69,8 @@ typedef struct omb_store_ops
 struct omb_store
 {
 	const omb_store_ops *ops;
-	char *location; /* as people know it, for messages */
+	char *location;		   /* as people know it, for messages */
+	const char *directory; /* where it is in a local file system, or NULL */
 };
 
 struct omb_object
