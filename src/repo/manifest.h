@@ -107,7 +107,7 @@ extern int omb_manifest_compare(omb_root root_a, const char *path_a,
 typedef struct omb_backup_info
 {
 	char id[OMB_BACKUP_ID_MAX];
-	char kind[16]; /* "full" */
+	char kind[16]; /* "full" or "incremental" */
 	char *label;
 	char *program_version;
 	char *pgdata;
@@ -130,6 +130,12 @@ typedef struct omb_backup_info
 	uint64_t bytes_stored; /* added to the repository */
 	uint64_t damaged_pages;
 	uint64_t entries;
+
+	/* these are missing, NULL or 0, in the manifests of the first versions */
+	char *parent;		  /* id of the backup that this one builds upon */
+	char *boot_id;		  /* of the kernel that ran */
+	int64_t clock_offset; /* of the clock against the time since that boot */
+	uint64_t bytes_read;  /* the other bytes were taken over unread */
 } omb_backup_info;
 
 extern void omb_backup_info_clear(omb_backup_info *info);
