@@ -62,9 +62,8 @@ omb_fingerprint(const omb_fingerprinter *fingerprinter, const void *data,
 		size_t part =
 			len < OMB_FINGERPRINT_BLOCK ? len : OMB_FINGERPRINT_BLOCK;
 
-		out[count++] =
-			XXH3_64bits_withSecret(next, part, fingerprinter->secret,
-								   sizeof(fingerprinter->secret));
+		out[count++] = XXH3_64bits_withSecret(
+			next, part, fingerprinter->secret, sizeof(fingerprinter->secret));
 		next += part;
 		len -= part;
 	}
@@ -80,9 +79,8 @@ omb_content_id(const omb_fingerprinter *fingerprinter,
 
 	/* the length of the last block is in its fingerprint already */
 	XXH128_canonicalFromHash(
-		&canonical,
-		XXH3_128bits_withSecret(fingerprint, count * sizeof(*fingerprint),
-								fingerprinter->secret,
-								sizeof(fingerprinter->secret)));
+		&canonical, XXH3_128bits_withSecret(
+						fingerprint, count * sizeof(*fingerprint),
+						fingerprinter->secret, sizeof(fingerprinter->secret)));
 	memcpy(out, canonical.digest, OMB_CONTENT_ID_SIZE);
 }

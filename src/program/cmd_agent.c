@@ -196,7 +196,7 @@ commit_step(omb_backup *backup, omb_error *err)
 		return err->status;
 	omb_agent_begin("done");
 	omb_agent_text("id", info->id);
-	omb_agent_u64("bytes_read", info->bytes);
+	omb_agent_u64("bytes_read", info->bytes_read);
 	omb_agent_u64("bytes_stored", info->bytes_stored);
 	omb_agent_u64("files", info->files);
 	omb_agent_u64("damaged_pages", info->damaged_pages);
@@ -218,6 +218,7 @@ describe_backup(const agent_job *job, omb_backup_config *config,
 	config->key_file = key_file_or_null(job);
 	config->pgdata = job->pgdata;
 	config->label = job_text(job, "label");
+	config->kind = kind;
 	config->program_version = OMB_VERSION;
 	config->system_identifier = job->system_identifier;
 	config->compression = job->compression;
@@ -232,7 +233,8 @@ describe_backup(const agent_job *job, omb_backup_config *config,
 			config_file[config->config_count++] = fields->item[i].value;
 	}
 	config->config_file = config_file;
-	if (strcmp(kind, "auto") != 0 && strcmp(kind, "full") != 0)
+	if (strcmp(kind, "auto") != 0 && strcmp(kind, "full") != 0 &&
+		strcmp(kind, "incremental") != 0)
 		return omb_error_set(err, OMB_UNSUPPORTED,
 							 "backup kind \"%s\" is not supported", kind);
 	if (!omb_fields_get_u32(fields, "pg_version", &config->pg_version))

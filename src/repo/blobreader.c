@@ -93,7 +93,7 @@ omb_blob_reader_get(omb_blob_reader *reader,
 					omb_error *err)
 {
 	kept_blob *oldest = &reader->blob[0];
-	omb_pack *pack;
+	omb_pack *pack = NULL;
 	int i;
 
 	for (i = 0; i < reader->kept; i++)

@@ -41,9 +41,9 @@ extern void omb_page_cache_abort(omb_page_cache_writer *writer);
 typedef struct omb_page_cache omb_page_cache;
 
 /* NULL when there is no usable cache of that backup. */
-extern omb_page_cache *
-omb_page_cache_open(omb_repository *repo,
-					const omb_fingerprinter *fingerprinter, const char *id);
+extern omb_page_cache *omb_page_cache_open(
+	omb_repository *repo, const omb_fingerprinter *fingerprinter,
+	const char *id);
 /*
  * The fingerprints of a file, or NULL when they are not known. Files are
  * asked for in the order of the manifest, and all of them. Valid until the

@@ -60,8 +60,8 @@ add_pack(const uint8_t sha256[OMB_SHA256_SIZE], void *arg, omb_error *err)
 	omb_leftovers *leftovers = arg;
 	pack *one;
 
-	leftovers->pack = omb_realloc(
-		leftovers->pack, (leftovers->pack_count + 1) * sizeof(pack));
+	leftovers->pack = omb_realloc(leftovers->pack,
+								  (leftovers->pack_count + 1) * sizeof(pack));
 	one = &leftovers->pack[leftovers->pack_count++];
 	memset(one, 0, sizeof(*one));
 	memcpy(one->sha256, sha256, OMB_SHA256_SIZE);

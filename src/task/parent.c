@@ -86,8 +86,7 @@ add_id(const char *id, void *arg, omb_error *err)
 {
 	id_list *list = arg;
 
-	list->id =
-		omb_realloc(list->id, (list->count + 1) * OMB_BACKUP_ID_MAX);
+	list->id = omb_realloc(list->id, (list->count + 1) * OMB_BACKUP_ID_MAX);
 	memcpy(list->id[list->count++], id, strlen(id) + 1);
 	return OMB_OK;
 }
@@ -191,16 +190,15 @@ omb_parent_find(omb_parent *parent, omb_root root, const char *path,
 	while (parent->has_entry)
 	{
 		const omb_entry *entry = &parent->entry;
-		int order =
-			omb_manifest_compare(entry->root, entry->path, root, path);
+		int order = omb_manifest_compare(entry->root, entry->path, root, path);
 
 		if (order > 0)
 			return NULL;
 		/* the cache is in step with the manifest: all files are asked for */
 		if (entry->type == OMB_ENTRY_FILE)
-			*fingerprint = omb_page_cache_find(
-				parent->cache, entry->root, entry->path,
-				omb_fingerprint_count(entry->size));
+			*fingerprint =
+				omb_page_cache_find(parent->cache, entry->root, entry->path,
+									omb_fingerprint_count(entry->size));
 		if (order == 0)
 		{
 			/* next time it is behind us */
@@ -312,6 +310,12 @@ omb_parent_has_pack(omb_parent *parent, uint32_t number)
 			parent->warn(problem.message, parent->arg);
 	}
 	return parent->state[number] == PACK_PRESENT;
+}
+
+uint32_t
+omb_parent_pack_count(const omb_parent *parent)
+{
+	return parent->manifest->pack_count;
 }
 
 const omb_pack_id *

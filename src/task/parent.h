@@ -50,6 +50,7 @@ extern const omb_entry *omb_parent_find(omb_parent *parent, omb_root root,
 extern bool omb_parent_unchanged(omb_parent *parent, const omb_entry *entry,
 								 const struct stat *st, const char *source);
 
+extern uint32_t omb_parent_pack_count(const omb_parent *parent);
 /* Is that pack of the parent's in the repository, with its size? */
 extern bool omb_parent_has_pack(omb_parent *parent, uint32_t number);
 extern const omb_pack_id *omb_parent_pack(const omb_parent *parent,
