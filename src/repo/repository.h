@@ -49,6 +49,9 @@ extern omb_status omb_repository_open(omb_store *store,
 									  omb_repository **out, omb_error *err);
 extern void omb_repository_free(omb_repository *repo);
 
+/* The store at a location, whether or not a repository is in it. */
+extern omb_store *omb_repository_store(const char *location);
+
 /*
  * Open the directory repository at location with a key file, a recovery code
  * (when key_file is NULL) or, when it is unencrypted, neither.

@@ -18,7 +18,7 @@
 #include <string.h>
 
 /* Chunks in one go. */
-#define BATCH 4
+#define BATCH 2
 #define SEALED_MAX ((size_t) BATCH * OMB_CHUNK_MAX)
 #define PLAIN_MAX ((size_t) BATCH * OMB_BLOB_MAX)
 

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "pgfmt/walname.h"
+#include "task/prefetch.h"
 #include "task/walfetch.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* What timeline are the objects of, and what segments? */
@@ -74,8 +76,35 @@ check_gap(omb_repository *repo, const char *file, omb_error *err)
 	return err->status;
 }
 
+bool
+omb_wal_get_spooled(const char *location, const omb_wal_request *request,
+					bool *ahead)
+{
+	omb_error ignored = OMB_ERROR_INIT;
+	omb_store *store;
+	omb_wal_object object;
+	omb_wal_name name;
+	omb_spool spool;
+	bool taken;
+
+	*ahead = false;
+	if (omb_wal_name_parse(request->file, &name) != OMB_WAL_SEGMENT ||
+		!omb_spool_open(&spool, request->spool, false))
+		return false;
+	omb_spool_ask(&spool, request->file);
+	store = omb_repository_store(location);
+	/* only what the repository holds now is right */
+	taken =
+		omb_wal_find_in(store, request->file, &object, &ignored) == OMB_OK &&
+		omb_spool_take(&spool, &object, request->path);
+	*ahead = taken && !omb_spool_lock(&spool);
+	omb_store_free(store);
+	omb_spool_close(&spool);
+	return taken;
+}
+
 omb_status
-omb_wal_get(omb_repository *repo, const char *file, const char *path, int jobs,
+omb_wal_get(omb_repository *repo, const omb_wal_request *request,
 			omb_error *err)
 {
 	omb_wal_object object;
@@ -85,30 +114,30 @@ omb_wal_get(omb_repository *repo, const char *file, const char *path, int jobs,
 	char *temporary;
 	int fd;
 
-	if (omb_wal_find(repo, file, &object, err) != OMB_OK)
+	if (omb_wal_find(repo, request->file, &object, err) != OMB_OK)
 	{
 		if (err->status != OMB_NOT_FOUND)
 			return err->status;
 		absent = *err;
 		omb_error_clear(err);
-		if (check_gap(repo, file, err) == OMB_OK)
+		if (check_gap(repo, request->file, err) == OMB_OK)
 			*err = absent;
 		return err->status;
 	}
-	temporary = omb_format("%s.tmp", path);
+	temporary = omb_format("%s.tmp", request->path);
 	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		(void) omb_error_set_errno(err, errno, "could not create file \"%s\"",
 								   temporary);
 	else
 	{
-		fetcher = omb_wal_fetcher_new(repo, jobs);
+		fetcher = omb_wal_fetcher_new(repo, request->jobs);
 		(void) omb_wal_fetch(fetcher, &object, fd, &size, err);
 		omb_wal_fetcher_free(fetcher);
 		if (close(fd) != 0 && err->status == OMB_OK)
 			(void) omb_error_set_errno(
 				err, errno, "could not close file \"%s\"", temporary);
-		if (err->status == OMB_OK && rename(temporary, path) != 0)
+		if (err->status == OMB_OK && rename(temporary, request->path) != 0)
 			(void) omb_error_set_errno(
 				err, errno, "could not rename file \"%s\"", temporary);
 		if (err->status != OMB_OK)
@@ -116,4 +145,48 @@ omb_wal_get(omb_repository *repo, const char *file, const char *path, int jobs,
 	}
 	free(temporary);
 	return err->status;
+}
+
+/* Is the segment behind the one of that name in the repository? */
+static bool
+has_next(omb_repository *repo, const char *file, uint64_t segment_size)
+{
+	omb_error ignored = OMB_ERROR_INIT;
+	omb_wal_object object;
+	omb_wal_name name;
+	char next[OMB_WAL_NAME_TEXT];
+
+	(void) omb_wal_name_parse(file, &name);
+	omb_wal_name_format(name.timeline, omb_wal_segno(&name, segment_size) + 1,
+						segment_size, next);
+	return omb_wal_find(repo, next, &object, &ignored) == OMB_OK;
+}
+
+void
+omb_wal_get_ahead(omb_repository *repo, const omb_wal_request *request,
+				  bool absent)
+{
+	omb_wal_name name;
+	omb_spool spool;
+	struct stat st;
+	bool more;
+
+	if (omb_wal_name_parse(request->file, &name) != OMB_WAL_SEGMENT)
+		return;
+	more = !absent && stat(request->path, &st) == 0 &&
+		   omb_wal_segment_size_valid((uint64_t) st.st_size) &&
+		   has_next(repo, request->file, (uint64_t) st.st_size);
+	/* that of an earlier time is removed when there is nothing ahead */
+	if (!omb_spool_open(&spool, request->spool, more))
+		return;
+	omb_spool_ask(&spool, request->file);
+	if (omb_spool_lock(&spool))
+	{
+		if (more)
+			omb_prefetch_start(repo, &spool, request->file,
+							   (uint64_t) st.st_size, request->jobs);
+		else
+			omb_spool_remove(&spool);
+	}
+	omb_spool_close(&spool);
 }
