@@ -26,6 +26,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Start writing back this much early, so that the last sync is short. */
@@ -496,6 +497,66 @@ dir_remove(omb_store *store, const char *name, omb_error *err)
 	return err->status;
 }
 
+static omb_status
+dir_settle(omb_store *store, const char *folder, omb_error *err)
+{
+	char *path = object_path(store, folder);
+
+	if (access(path, F_OK) == 0 || errno != ENOENT)
+		(void) omb_directory_sync(path, err);
+	free(path);
+	return err->status;
+}
+
+/* Count a file in tmp, and remove it, when it is old enough. */
+static omb_status
+sweep_file(const char *path, time_t before, bool remove,
+		   omb_store_swept *swept, omb_error *err)
+{
+	struct stat st;
+
+	if (lstat(path, &st) != 0)
+		return errno == ENOENT ?
+				   OMB_OK :
+				   omb_error_set_errno(err, errno,
+									   "could not stat file \"%s\"", path);
+	if (!S_ISREG(st.st_mode) || st.st_mtime > before)
+		return OMB_OK;
+	if (remove && unlink(path) != 0)
+		return errno == ENOENT ?
+				   OMB_OK :
+				   omb_error_set_errno(err, errno,
+									   "could not remove file \"%s\"", path);
+	swept->count++;
+	swept->bytes += (uint64_t) st.st_size;
+	return OMB_OK;
+}
+
+static omb_status
+dir_sweep(omb_store *store, uint64_t seconds, bool remove,
+		  omb_store_swept *swept, omb_error *err)
+{
+	char *folder = object_path(store, "tmp");
+	time_t before = time(NULL) - (time_t) seconds;
+	name_list list;
+	size_t i;
+
+	if (check_root(store, err) == OMB_OK &&
+		read_names(folder, &list, err) == OMB_OK)
+	{
+		for (i = 0; i < list.count && err->status == OMB_OK; i++)
+		{
+			char *path = omb_format("%s/%s", folder, list.name[i]);
+
+			(void) sweep_file(path, before, remove, swept, err);
+			free(path);
+		}
+		name_list_free(&list);
+	}
+	free(folder);
+	return err->status;
+}
+
 /*
  * Open the lock file; *fd is -1 when the directory cannot be written to and
  * has none that we may read.
@@ -599,6 +660,8 @@ omb_store_directory_new(const char *path)
 		.abort = dir_abort,
 		.confirm = dir_confirm,
 		.remove = dir_remove,
+		.settle = dir_settle,
+		.sweep = dir_sweep,
 		.lock = dir_lock_take,
 		.unlock = dir_unlock,
 		.free = dir_free,
