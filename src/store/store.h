@@ -142,14 +142,14 @@ extern void omb_upload_abort(omb_upload *upload);
 extern omb_status omb_store_confirm(omb_store *store, const char *name,
 									omb_error *err);
 
-/* Remove an object; one that is not there is OMB_NOT_FOUND. */
+/*
+ * Remove an object; one that is not there is OMB_NOT_FOUND. After a crash it
+ * may be back, unless its folder was settled: before removing what an object
+ * names, settle the removal of the object.
+ */
 extern omb_status omb_store_remove(omb_store *store, const char *name,
 								   omb_error *err);
-
-/*
- * Make sure that objects which were removed from a folder do not come back
- * after a crash. Whoever removes what they needed next calls this between.
- */
+/* Make what was removed directly from a folder stay away after a crash. */
 extern omb_status omb_store_settle(omb_store *store, const char *folder,
 								   omb_error *err);
 
