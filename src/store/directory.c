@@ -82,6 +82,22 @@ object_path(const omb_store *store, const char *name)
 	return omb_format("%s/%s", store->location, name);
 }
 
+/*
+ * What root makes must serve the owner of the repository, who could not read
+ * or remove it otherwise. Returns 0, or -1 with errno.
+ */
+static int
+give_to_owner(const omb_store *store, const char *path)
+{
+	struct stat st;
+
+	if (geteuid() != 0)
+		return 0;
+	return stat(store->location, &st) == 0 ?
+			   lchown(path, st.st_uid, st.st_gid) :
+			   -1;
+}
+
 typedef struct name_list
 {
 	char **name;
@@ -310,14 +326,20 @@ dir_create(omb_store *store, omb_upload **upload, omb_error *err)
 		 */
 		char *tmp = omb_format("%s/tmp", store->location);
 
-		if (mkdir(tmp, 0700) == 0 || errno == EEXIST)
+		if ((mkdir(tmp, 0700) == 0 && give_to_owner(store, tmp) == 0) ||
+			errno == EEXIST)
 			fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		free(tmp);
 	}
-	if (fd < 0)
+	if (fd < 0 || give_to_owner(store, path) != 0)
 	{
 		(void) omb_error_set_errno(err, errno, "could not create file \"%s\"",
 								   path);
+		if (fd >= 0)
+		{
+			(void) close(fd);
+			(void) unlink(path);
+		}
 		free(path);
 		return err->status;
 	}
@@ -370,10 +392,10 @@ move_new(const char *from, const char *to)
  * needs it syncs the parent too.
  */
 static omb_status
-make_folders(const char *root, const char *name, omb_error *err)
+make_folders(const omb_store *store, const char *name, omb_error *err)
 {
-	char *path = omb_format("%s/%s", root, name);
-	char *slash = path + strlen(root);
+	char *path = object_path(store, name);
+	char *slash = path + strlen(store->location);
 	omb_status status = OMB_OK;
 
 	while (status == OMB_OK && (slash = strchr(slash + 1, '/')) != NULL)
@@ -381,7 +403,8 @@ make_folders(const char *root, const char *name, omb_error *err)
 		char *parent;
 
 		*slash = '\0';
-		if (mkdir(path, 0700) != 0 && errno != EEXIST)
+		if ((mkdir(path, 0700) != 0 || give_to_owner(store, path) != 0) &&
+			errno != EEXIST)
 			status = omb_error_set_errno(
 				err, errno, "could not create directory \"%s\"", path);
 		else
@@ -399,7 +422,6 @@ make_folders(const char *root, const char *name, omb_error *err)
 static omb_status
 finish_upload(dir_upload *started, const char *name, omb_error *err)
 {
-	const char *root = started->base.store->location;
 	char *path = object_path(started->base.store, name);
 	char *parent = omb_path_parent(path);
 	int rc;
@@ -417,7 +439,7 @@ finish_upload(dir_upload *started, const char *name, omb_error *err)
 		 attempt++)
 	{
 		omb_error_clear(err);
-		if (make_folders(root, name, err) == OMB_OK)
+		if (make_folders(started->base.store, name, err) == OMB_OK)
 			rc = move_new(started->path, path);
 		else if (access(parent, F_OK) == 0)
 			goto done;

@@ -80,6 +80,19 @@ mark_entries(prune *p, omb_manifest *manifest, omb_error *err)
 	return OMB_OK;
 }
 
+static void
+hint_unreadable(const omb_revision *revision, omb_error *err)
+{
+	char *name = omb_revision_name(revision->id, revision->number);
+
+	omb_error_hint(err,
+				   "No pack was removed, because that backup may need it. "
+				   "Run: omsupply_backup verify. If the backup is lost, "
+				   "remove the object \"%s\" and try again.",
+				   name);
+	free(name);
+}
+
 static omb_status
 mark_manifest(const omb_revision *revision, void *arg, omb_error *err)
 {
@@ -106,12 +119,7 @@ mark_manifest(const omb_revision *revision, void *arg, omb_error *err)
 	if (err->status != OMB_OK)
 	{
 		if (p->is_first)
-			omb_error_hint(
-				err,
-				"No pack was removed, because that backup may need it. Run: "
-				"omsupply_backup verify. If the backup is lost, remove the "
-				"object \"" OMB_BACKUP_FOLDER "/%s\" and try again.",
-				revision->id);
+			hint_unreadable(revision, err);
 		return err->status;
 	}
 	if (p->is_first)

@@ -142,6 +142,32 @@ store_suite(omb_store *store, const char *kind)
 	omb_buf_free(&out);
 }
 
+/* What root stores belongs to the owner of the directory. */
+static void
+test_directory_of_another(const char *root)
+{
+	char *path = omb_format("%s/owned", root);
+	char *folder = omb_format("%s/a", path);
+	char *file = omb_format("%s/b", folder);
+	omb_error err = OMB_ERROR_INIT;
+	omb_store *store;
+	struct stat of_folder, of_file;
+	uid_t owner = geteuid() == 0 ? 65534 : geteuid();
+
+	(void) mkdir(path, 0700);
+	ok(chown(path, owner, (gid_t) -1) == 0, "a directory of user %d",
+	   (int) owner);
+	store = omb_store_directory_new(path);
+	ok(omb_store_put(store, "a/b", "1", 1, &err) == OMB_OK &&
+		   stat(folder, &of_folder) == 0 && stat(file, &of_file) == 0 &&
+		   of_folder.st_uid == owner && of_file.st_uid == owner,
+	   "folders and objects have the same owner");
+	omb_store_free(store);
+	free(file);
+	free(folder);
+	free(path);
+}
+
 /* What a killed upload has left is removed when it is old enough. */
 static void
 test_directory_sweeps(const char *root)
@@ -253,6 +279,7 @@ main(void)
 
 	test_directory_locks(root);
 	test_directory_sweeps(root);
+	test_directory_of_another(root);
 	test_directory_notices_a_lost_mount(root);
 	command = omb_format("rm -rf %s", root);
 	ok(system(command) == 0, "clean up");
