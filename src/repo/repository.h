@@ -19,6 +19,8 @@
 #include "codec/seal.h"
 #include "store/store.h"
 
+typedef struct omb_revision_memory omb_revision_memory;
+
 typedef struct omb_repository
 {
 	omb_store *store;
@@ -26,6 +28,7 @@ typedef struct omb_repository
 	char id[2 * OMB_REPOSITORY_ID_SIZE + 1];
 	bool encrypted;
 	int64_t created;
+	omb_revision_memory *revisions; /* private to repo/revision.c */
 } omb_repository;
 
 /* What "repository" says, without any key. OMB_NOT_FOUND when there is none. */
