@@ -5,6 +5,9 @@
  * synced, moved to its name without replacing what is there, and the
  * directory is synced; new directories are synced in their parents. What a
  * crash leaves is at most a file in tmp, which no reader looks at.
+ *
+ * The lock is flock() on the file "lock", which is no object; nobody removes
+ * it.
  */
 #include "store/directory.h"
 
@@ -18,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -41,6 +45,12 @@ typedef struct dir_object
 	char *path;
 } dir_object;
 
+typedef struct dir_lock
+{
+	omb_lock base;
+	int fd; /* -1 for a lock that is none */
+} dir_lock;
+
 typedef struct dir_upload
 {
 	omb_upload base;
@@ -49,6 +59,13 @@ typedef struct dir_upload
 	off_t written;
 	off_t started; /* writing back was asked for up to here */
 } dir_upload;
+
+/* What lies in the root and is no object. */
+static bool
+is_ours(const char *name)
+{
+	return strcmp(name, "tmp") == 0 || strcmp(name, "lock") == 0;
+}
 
 static char *
 object_path(const omb_store *store, const char *name)
@@ -150,7 +167,7 @@ dir_list(omb_store *store, const char *folder, bool recursive,
 				status = omb_error_set_errno(
 					err, errno, "could not stat file \"%s\"", path);
 		}
-		else if (folder[0] == '\0' && strcmp(name, "tmp") == 0)
+		else if (folder[0] == '\0' && is_ours(name))
 			;
 		else if (S_ISDIR(st.st_mode) && recursive)
 			status = dir_list(store, name, true, visit, arg, err);
@@ -476,6 +493,87 @@ dir_remove(omb_store *store, const char *name, omb_error *err)
 	return err->status;
 }
 
+/*
+ * Open the lock file; *fd is -1 when the directory cannot be written to and
+ * has none that we may read.
+ */
+static omb_status
+open_lock(omb_store *store, const char *path, int *fd, omb_error *err)
+{
+	struct stat st;
+	int errnum;
+
+	if (check_root(store, err) != OMB_OK)
+		return err->status;
+	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (*fd >= 0)
+	{
+		/* made by root, it must serve the owner of the repository too */
+		if (geteuid() == 0 && stat(store->location, &st) == 0 &&
+			fchown(*fd, st.st_uid, st.st_gid) != 0)
+		{
+			(void) omb_error_set_errno(
+				err, errno, "could not set the owner of file \"%s\"", path);
+			(void) close(*fd);
+		}
+		return err->status;
+	}
+	errnum = errno;
+	if (errnum == EROFS || errnum == EACCES)
+	{
+		*fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (*fd >= 0 || access(store->location, W_OK) != 0)
+			return OMB_OK;
+	}
+	return omb_error_set_errno(err, errnum, "could not open file \"%s\"",
+							   path);
+}
+
+static omb_status
+dir_lock_take(omb_store *store, bool exclusive, omb_lock **lock,
+			  omb_error *err)
+{
+	char *path = object_path(store, "lock");
+	dir_lock *taken;
+	int fd = -1;
+
+	if (open_lock(store, path, &fd, err) != OMB_OK)
+		;
+	else if (fd < 0 && exclusive)
+		(void) omb_error_set(err, OMB_FAILED,
+							 "directory \"%s\" cannot be written to",
+							 store->location);
+	else if (fd >= 0 &&
+			 flock(fd, LOCK_NB | (exclusive ? LOCK_EX : LOCK_SH)) != 0)
+	{
+		if (errno == EWOULDBLOCK)
+			(void) omb_error_set(err, OMB_BUSY, "repository \"%s\" is in use",
+								 store->location);
+		else
+			(void) omb_error_set_errno(err, errno,
+									   "could not lock file \"%s\"", path);
+		(void) close(fd);
+	}
+	free(path);
+	if (err->status != OMB_OK)
+		return err->status;
+	taken = omb_calloc(1, sizeof(*taken));
+	taken->base.store = store;
+	taken->fd = fd;
+	*lock = &taken->base;
+	return OMB_OK;
+}
+
+static void
+dir_unlock(omb_lock *lock)
+{
+	dir_lock *taken = (dir_lock *) lock;
+
+	if (taken->fd >= 0)
+		(void) close(taken->fd);
+	free(taken);
+}
+
 static void
 dir_free(omb_store *store)
 {
@@ -498,6 +596,8 @@ omb_store_directory_new(const char *path)
 		.abort = dir_abort,
 		.confirm = dir_confirm,
 		.remove = dir_remove,
+		.lock = dir_lock_take,
+		.unlock = dir_unlock,
 		.free = dir_free,
 	};
 	dir_store *store = omb_calloc(1, sizeof(*store));

@@ -12,6 +12,11 @@
  *  - OMB_NOT_FOUND means that the object is proven absent. A store that
  *    cannot tell fails with another status.
  *
+ * A store has one lock. Whoever removes objects holds it alone; whoever relies
+ * on objects that it found staying where they are (a backup, a restore,
+ * verifying) holds it with others. Adding and reading single objects needs no
+ * lock: the archiver and wal-get take none.
+ *
  * Functions may be called from several threads; an omb_object or omb_upload
  * belongs to one thread at a time.
  */
@@ -28,6 +33,7 @@
 typedef struct omb_store omb_store;
 typedef struct omb_object omb_object; /* open for reading */
 typedef struct omb_upload omb_upload; /* being written */
+typedef struct omb_lock omb_lock;	  /* held on a whole store */
 
 typedef struct omb_store_entry
 {
@@ -63,6 +69,9 @@ typedef struct omb_store_ops
 	void (*abort)(omb_upload *upload);
 	omb_status (*confirm)(omb_store *store, const char *name, omb_error *err);
 	omb_status (*remove)(omb_store *store, const char *name, omb_error *err);
+	omb_status (*lock)(omb_store *store, bool exclusive, omb_lock **lock,
+					   omb_error *err);
+	void (*unlock)(omb_lock *lock);
 	void (*free)(omb_store *store);
 } omb_store_ops;
 
@@ -79,6 +88,11 @@ struct omb_object
 };
 
 struct omb_upload
+{
+	omb_store *store;
+};
+
+struct omb_lock
 {
 	omb_store *store;
 };
@@ -120,6 +134,18 @@ extern omb_status omb_store_confirm(omb_store *store, const char *name,
 /* Remove an object; one that is not there is OMB_NOT_FOUND. */
 extern omb_status omb_store_remove(omb_store *store, const char *name,
 								   omb_error *err);
+
+/*
+ * Take the store's lock, alone or with others, without waiting: OMB_BUSY when
+ * somebody else's does not go together with that. It ends with _unlock or
+ * with the process. A store that cannot be written to gives a lock with
+ * others that is none: nothing is removed there.
+ */
+extern omb_status omb_store_lock(omb_store *store, bool exclusive,
+								 omb_lock **lock, omb_error *err);
+/* NULL is fine. */
+extern void omb_store_unlock(omb_lock *lock);
+
 extern void omb_store_free(omb_store *store);
 
 /* Whole small objects: create, write and commit; open and read all. */

@@ -40,6 +40,7 @@ struct omb_backup
 {
 	omb_backup_config config;
 	omb_repository *repo;
+	omb_lock *lock; /* nothing is removed while we rely on what is there */
 	uint32_t claim;
 	omb_backup_info info;
 	omb_manifest_writer *manifest;
@@ -203,6 +204,8 @@ omb_backup_prepare(const omb_backup_config *config, omb_backup **out,
 			 OMB_OK) &&
 		omb_repository_open_at(config->repository, config->key_file, NULL,
 							   &backup->repo, err) == OMB_OK &&
+		omb_store_lock(backup->repo->store, false, &backup->lock, err) ==
+			OMB_OK &&
 		omb_claim_check(backup->repo, config->pgdata,
 						config->system_identifier, &backup->claim,
 						err) == OMB_OK &&
@@ -737,6 +740,7 @@ omb_backup_free(omb_backup *backup)
 	omb_manifest_abort(backup->manifest);
 	omb_entry_clear(&backup->large);
 	omb_backup_info_clear(&backup->info);
+	omb_store_unlock(backup->lock);
 	omb_repository_free(backup->repo);
 	(void) pthread_mutex_destroy(&backup->count_lock);
 	free(backup);

@@ -654,6 +654,7 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 			omb_error *err)
 {
 	restore r;
+	omb_lock *lock = NULL;
 	size_t i;
 
 	memset(result, 0, sizeof(*result));
@@ -664,6 +665,7 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 	if (check_pgdata(config, r.config_dir, err) == OMB_OK)
 		config->progress("reading the repository", 0, 0, config->arg);
 	if (err->status == OMB_OK &&
+		omb_store_lock(config->repo->store, false, &lock, err) == OMB_OK &&
 		omb_plan_make(config->repo, config->backup, &config->target,
 					  &result->plan, err) == OMB_OK &&
 		read_info(config, result, err) == OMB_OK &&
@@ -678,5 +680,6 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 	free(r.space);
 	omb_entry_clear(&r.control);
 	free(r.config_dir);
+	omb_store_unlock(lock);
 	return err->status;
 }

@@ -456,10 +456,14 @@ omb_status
 omb_verify(const omb_verify_config *config, omb_verify_result *result,
 		   omb_error *err)
 {
-	verify *v = omb_calloc(1, sizeof(*v));
+	verify *v;
+	omb_lock *lock;
 	int i;
 
 	memset(result, 0, sizeof(*result));
+	if (omb_store_lock(config->repo->store, false, &lock, err) != OMB_OK)
+		return err->status;
+	v = omb_calloc(1, sizeof(*v));
 	v->config = config;
 	v->result = result;
 	v->main_coder = omb_coder_new(NULL);
@@ -482,5 +486,6 @@ omb_verify(const omb_verify_config *config, omb_verify_result *result,
 	for (i = 0; i < TRAILERS_KEPT; i++)
 		free(v->trailers[i].blob);
 	free(v);
+	omb_store_unlock(lock);
 	return err->status;
 }

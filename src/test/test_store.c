@@ -30,6 +30,40 @@ names(omb_store *store, const char *folder, bool recursive, omb_buf *out)
 	return omb_buf_text(out);
 }
 
+/* store and other are the same to whoever uses them. */
+static void
+lock_suite(omb_store *store, omb_store *other, const char *kind)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_lock *first, *second, *third;
+
+	ok(omb_store_lock(store, false, &first, &err) == OMB_OK &&
+		   omb_store_lock(other, false, &second, &err) == OMB_OK,
+	   "%s: several may lock with others", kind);
+	ok(omb_store_lock(other, true, &third, &err) == OMB_BUSY &&
+		   third == NULL && err.hint[0] != '\0',
+	   "%s: then nobody gets it alone", kind);
+	omb_error_clear(&err);
+	omb_store_unlock(first);
+	ok(omb_store_lock(store, true, &third, &err) == OMB_BUSY,
+	   "%s: nor while one is left", kind);
+	omb_error_clear(&err);
+	omb_store_unlock(second);
+	ok(omb_store_lock(other, true, &third, &err) == OMB_OK,
+	   "%s: after the last one it can be had", kind);
+	ok(omb_store_lock(store, false, &first, &err) == OMB_BUSY,
+	   "%s: nobody else gets it then", kind);
+	omb_error_clear(&err);
+	ok(omb_store_lock(store, true, &first, &err) == OMB_BUSY, "%s: in no way",
+	   kind);
+	omb_error_clear(&err);
+	omb_store_unlock(third);
+	omb_store_unlock(NULL);
+	ok(omb_store_lock(store, false, &first, &err) == OMB_OK,
+	   "%s: and it is free again", kind);
+	omb_store_unlock(first);
+}
+
 static void
 store_suite(omb_store *store, const char *kind)
 {
@@ -91,7 +125,31 @@ store_suite(omb_store *store, const char *kind)
 	   "%s: an object is removed once", kind);
 	omb_error_clear(&err);
 	is_text(names(store, "", true, &out), "a b/one b/two/x ", "and is gone");
+	lock_suite(store, store, kind);
+	is_text(names(store, "", true, &out), "a b/one b/two/x ",
+			"locking makes no object");
 	omb_buf_free(&out);
+}
+
+/* Another user of the same directory is refused like one of this process. */
+static void
+test_directory_locks(const char *root)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_store *store = omb_store_directory_new(root);
+	omb_store *other = omb_store_directory_new(root);
+	char *path = omb_format("%s/nowhere", root);
+	omb_store *none = omb_store_directory_new(path);
+	omb_lock *lock;
+
+	lock_suite(store, other, "two of one directory");
+	ok(omb_store_lock(none, false, &lock, &err) == OMB_FAILED &&
+		   access(path, F_OK) != 0,
+	   "a directory that is not there is not made");
+	omb_store_free(none);
+	omb_store_free(other);
+	omb_store_free(store);
+	free(path);
 }
 
 static void
@@ -140,6 +198,7 @@ main(void)
 	store_suite(store, "faults, none set");
 	omb_store_free(store);
 
+	test_directory_locks(root);
 	test_directory_notices_a_lost_mount(root);
 	command = omb_format("rm -rf %s", root);
 	ok(system(command) == 0, "clean up");
