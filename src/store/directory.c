@@ -29,6 +29,9 @@
 /* Start writing back this much early, so that the last sync is short. */
 #define WRITEBACK_STEP (4 * 1024 * 1024)
 
+/* How often to make folders that vanish. */
+#define MOVE_ATTEMPTS 8
+
 typedef struct dir_store
 {
 	omb_store base;
@@ -396,6 +399,7 @@ finish_upload(dir_upload *started, const char *name, omb_error *err)
 	char *path = object_path(started->base.store, name);
 	char *parent = omb_path_parent(path);
 	int rc;
+	int attempt;
 
 	if (fsync(started->fd) != 0)
 	{
@@ -404,12 +408,20 @@ finish_upload(dir_upload *started, const char *name, omb_error *err)
 		goto done;
 	}
 	rc = move_new(started->path, path);
-	if (rc != 0 && errno == ENOENT)
+	/* removing objects elsewhere may take a folder away that was just made */
+	for (attempt = 0; rc != 0 && errno == ENOENT && attempt < MOVE_ATTEMPTS;
+		 attempt++)
 	{
-		if (make_folders(root, name, err) != OMB_OK)
+		omb_error_clear(err);
+		if (make_folders(root, name, err) == OMB_OK)
+			rc = move_new(started->path, path);
+		else if (access(parent, F_OK) == 0)
 			goto done;
-		rc = move_new(started->path, path);
+		else
+			errno = ENOENT;
 	}
+	if (err->status != OMB_OK)
+		goto done;
 	if (rc != 0 && errno == EEXIST)
 	{
 		(void) omb_error_set(err, OMB_EXISTS, "object \"%s\" exists already",
@@ -475,6 +487,24 @@ dir_confirm(omb_store *store, const char *name, omb_error *err)
 	return err->status;
 }
 
+/*
+ * Folders that an object has left empty go with it; whoever needs one makes it
+ * again (finish_upload). Cuts path.
+ */
+static void
+remove_empty_folders(const omb_store *store, char *path)
+{
+	size_t root = strlen(store->location);
+	char *slash;
+
+	while ((slash = strrchr(path, '/')) > path + root)
+	{
+		*slash = '\0';
+		if (rmdir(path) != 0)
+			return;
+	}
+}
+
 static omb_status
 dir_remove(omb_store *store, const char *name, omb_error *err)
 {
@@ -489,6 +519,22 @@ dir_remove(omb_store *store, const char *name, omb_error *err)
 		if (absent)
 			err->status = OMB_NOT_FOUND;
 	}
+	else
+		remove_empty_folders(store, path);
+	free(path);
+	return err->status;
+}
+
+static omb_status
+dir_settle(omb_store *store, const char *folder, omb_error *err)
+{
+	char *path = object_path(store, folder);
+	size_t root = strlen(store->location);
+
+	/* the folder itself may be gone with the last object in it */
+	while (access(path, F_OK) != 0 && errno == ENOENT && strlen(path) > root)
+		*strrchr(path, '/') = '\0';
+	(void) omb_directory_sync(path, err);
 	free(path);
 	return err->status;
 }
@@ -596,6 +642,7 @@ omb_store_directory_new(const char *path)
 		.abort = dir_abort,
 		.confirm = dir_confirm,
 		.remove = dir_remove,
+		.settle = dir_settle,
 		.lock = dir_lock_take,
 		.unlock = dir_unlock,
 		.free = dir_free,

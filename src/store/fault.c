@@ -184,6 +184,16 @@ fault_remove(omb_store *base, const char *name, omb_error *err)
 }
 
 static omb_status
+fault_settle(omb_store *base, const char *folder, omb_error *err)
+{
+	uint64_t number;
+
+	if (fails(base, &number))
+		return failure(err, "settle");
+	return omb_store_settle(((fault_store *) base)->inner, folder, err);
+}
+
+static omb_status
 fault_lock_take(omb_store *base, bool exclusive, omb_lock **lock,
 				omb_error *err)
 {
@@ -235,6 +245,7 @@ omb_store_fault_new(omb_store *inner)
 		.abort = fault_abort,
 		.confirm = fault_confirm,
 		.remove = fault_remove,
+		.settle = fault_settle,
 		.lock = fault_lock_take,
 		.unlock = fault_unlock,
 		.free = fault_free,

@@ -297,6 +297,12 @@ mem_remove(omb_store *base, const char *name, omb_error *err)
 }
 
 static omb_status
+mem_settle(omb_store *base, const char *folder, omb_error *err)
+{
+	return OMB_OK;
+}
+
+static omb_status
 mem_lock_take(omb_store *base, bool exclusive, omb_lock **lock, omb_error *err)
 {
 	mem_store *store = (mem_store *) base;
@@ -365,6 +371,7 @@ omb_store_memory_new(void)
 		.abort = mem_abort,
 		.confirm = mem_confirm,
 		.remove = mem_remove,
+		.settle = mem_settle,
 		.lock = mem_lock_take,
 		.unlock = mem_unlock,
 		.free = mem_free,

@@ -82,6 +82,12 @@ omb_store_remove(omb_store *store, const char *name, omb_error *err)
 }
 
 omb_status
+omb_store_settle(omb_store *store, const char *folder, omb_error *err)
+{
+	return store->ops->settle(store, folder, err);
+}
+
+omb_status
 omb_store_lock(omb_store *store, bool exclusive, omb_lock **lock,
 			   omb_error *err)
 {

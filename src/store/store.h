@@ -69,6 +69,7 @@ typedef struct omb_store_ops
 	void (*abort)(omb_upload *upload);
 	omb_status (*confirm)(omb_store *store, const char *name, omb_error *err);
 	omb_status (*remove)(omb_store *store, const char *name, omb_error *err);
+	omb_status (*settle)(omb_store *store, const char *folder, omb_error *err);
 	omb_status (*lock)(omb_store *store, bool exclusive, omb_lock **lock,
 					   omb_error *err);
 	void (*unlock)(omb_lock *lock);
@@ -131,8 +132,15 @@ extern void omb_upload_abort(omb_upload *upload);
 extern omb_status omb_store_confirm(omb_store *store, const char *name,
 									omb_error *err);
 
-/* Remove an object; one that is not there is OMB_NOT_FOUND. */
+/*
+ * Remove an object; one that is not there is OMB_NOT_FOUND. After a crash it
+ * may be back, unless its folder was settled: before removing what an object
+ * names, settle the removal of the object.
+ */
 extern omb_status omb_store_remove(omb_store *store, const char *name,
+								   omb_error *err);
+/* Make what was removed directly from a folder stay away after a crash. */
+extern omb_status omb_store_settle(omb_store *store, const char *folder,
 								   omb_error *err);
 
 /*

@@ -125,6 +125,16 @@ store_suite(omb_store *store, const char *kind)
 	   "%s: an object is removed once", kind);
 	omb_error_clear(&err);
 	is_text(names(store, "", true, &out), "a b/one b/two/x ", "and is gone");
+	ok(omb_store_settle(store, "b/two", &err) == OMB_OK &&
+		   omb_store_put(store, "c/d/e", "1", 1, &err) == OMB_OK &&
+		   omb_store_remove(store, "c/d/e", &err) == OMB_OK &&
+		   omb_store_settle(store, "c/d", &err) == OMB_OK,
+	   "%s: removals are settled, of the last object in a folder too", kind);
+	is_text(names(store, "", false, &out), "a b/ ",
+			"a folder goes with its last object");
+	ok(omb_store_put(store, "c/d/e", "2", 1, &err) == OMB_OK &&
+		   omb_store_remove(store, "c/d/e", &err) == OMB_OK,
+	   "%s: and comes again with the next one", kind);
 	lock_suite(store, store, kind);
 	is_text(names(store, "", true, &out), "a b/one b/two/x ",
 			"locking makes no object");
