@@ -206,6 +206,80 @@ test_what_is_unused_goes(void)
 	world_free(&w);
 }
 
+/* Names of revisions, and finding the highest without listing each time. */
+static void
+test_revisions(void)
+{
+	static const char *const good[] = { "", ".2", ".10", ".4294967294" };
+	static const char *const wrong[] = { ".",		   ".1",  ".0",	 ".02",
+										 ".x",		   ".2x", "x",	 ".2.3",
+										 "-",		   "/2",  ".-2", ".+2",
+										 ".4294967295" };
+	world w;
+	omb_error err = OMB_ERROR_INIT;
+	omb_revision revision;
+	omb_manifest *manifest;
+	omb_buf *bytes;
+	char *name, *again;
+	uint64_t before;
+	uint32_t number;
+	int refused = 0, same = 0;
+	size_t i;
+
+	make_world(&w);
+	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+	{
+		name = omb_format(OMB_BACKUP_FOLDER "/%s%s", w.backup[0].id, good[i]);
+		again = omb_revision_parse(name, &revision) ?
+					omb_revision_name(revision.id, revision.number) :
+					NULL;
+		same += again != NULL && strcmp(name, again) == 0 ? 1 : 0;
+		free(name);
+		free(again);
+	}
+	for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+	{
+		name = omb_format(OMB_BACKUP_FOLDER "/%s%s", w.backup[0].id, wrong[i]);
+		refused += omb_revision_parse(name, &revision) ? 0 : 1;
+		free(name);
+	}
+	ok(same == 4 && refused == 13, "names of revisions are read exactly");
+
+	ok(omb_revision_latest(w.repo, w.backup[0].id, true, &number, &err) ==
+			   OMB_OK &&
+		   number == 2,
+	   "the highest revision is found");
+	omb_store_fault_set(w.repo->store, 0, false);
+	for (i = 0; i < w.count; i++)
+		(void) omb_revision_latest(w.repo, w.backup[i].id, false, &number,
+								   &err);
+	is_u64(omb_store_fault_count(w.repo->store), 0,
+		   "and those of other backups without listing again");
+
+	/* another process prunes: the revision that we know of goes */
+	name = omb_revision_name(w.backup[1].id, 1);
+	again = omb_revision_name(w.backup[1].id, 7);
+	bytes = omb_store_memory_bytes(memory_of(w.repo), name);
+	(void) omb_store_put(w.repo->store, again, bytes->data, bytes->len, &err);
+	(void) omb_store_remove(w.repo->store, name, &err);
+	check(&err);
+	ok(omb_manifest_open(w.repo, w.backup[1].id, &manifest, &err) == OMB_OK &&
+		   manifest->revision == 7,
+	   "a revision that another process wrote is found");
+	omb_manifest_close(manifest);
+	(void) omb_store_remove(w.repo->store, again, &err);
+	free(name);
+	free(again);
+	check(&err);
+	before = omb_store_fault_count(w.repo->store);
+	ok(omb_manifest_open(w.repo, w.backup[1].id, &manifest, &err) ==
+			   OMB_NOT_FOUND &&
+		   omb_store_fault_count(w.repo->store) > before,
+	   "and that all are gone is seen");
+	omb_error_clear(&err);
+	world_free(&w);
+}
+
 static void
 test_damage(void)
 {
@@ -516,6 +590,7 @@ main(void)
 	if (mkdtemp(root) == NULL)
 		abort();
 	test_what_is_unused_goes();
+	test_revisions();
 	test_damage();
 	test_ranges();
 	test_faults(false);
