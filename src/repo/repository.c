@@ -200,11 +200,17 @@ omb_repository_directory(const omb_repository *repo)
 	return repo->store->directory;
 }
 
+omb_store *
+omb_repository_store(const char *location)
+{
+	return omb_store_directory_new(location);
+}
+
 omb_status
 omb_repository_open_at(const char *location, const char *key_file,
 					   const char *code, omb_repository **out, omb_error *err)
 {
-	omb_store *store = omb_store_directory_new(location);
+	omb_store *store = omb_repository_store(location);
 	omb_repository_facts facts;
 	omb_secret secret;
 

@@ -54,6 +54,9 @@ extern void omb_repository_free(omb_repository *repo);
 /* The local directory that the repository is in; NULL when it is in none. */
 extern const char *omb_repository_directory(const omb_repository *repo);
 
+/* The store at a location, whether or not a repository is in it. */
+extern omb_store *omb_repository_store(const char *location);
+
 /*
  * Open the directory repository at location with a key file, a recovery code
  * (when key_file is NULL) or, when it is unencrypted, neither.
