@@ -479,10 +479,15 @@ run_expire(const agent_job *job, omb_error *err)
 {
 	omb_expire_config config;
 	omb_expire_result result;
+	omb_prune_config prune;
 
 	if (describe_expire(job, &config, err) != OMB_OK ||
 		open_owned(job, !config.dry_run, &config.repo, err) != OMB_OK)
 		return err->status;
+	omb_prune_config_init(&prune);
+	prune.compression = job->compression;
+	prune.jobs = job->jobs;
+	config.prune = &prune;
 	if (omb_expire(&config, &result, err) == OMB_OK)
 	{
 		omb_agent_begin("done");
@@ -491,6 +496,10 @@ run_expire(const agent_job *job, omb_error *err)
 		omb_agent_u64("wal_files_kept", result.wal_kept);
 		omb_agent_u64("wal_files_dropped", result.wal_dropped);
 		omb_agent_u64("wal_bytes_dropped", result.wal_bytes_dropped);
+		omb_agent_u64("packs_dropped", result.prune.packs_removed);
+		omb_agent_u64("packs_rewritten", result.prune.packs_rewritten);
+		omb_agent_u64("pack_bytes_freed",
+					  result.prune.bytes_removed + result.prune.bytes_saved);
 		omb_agent_end();
 	}
 	omb_repository_free(config.repo);

@@ -57,6 +57,10 @@ show_result(const omb_expire_config *config, const omb_expire_result *result,
 		omb_json_u64(json, "wal_files_kept", result->wal_kept);
 		omb_json_u64(json, "wal_files_dropped", result->wal_dropped);
 		omb_json_u64(json, "wal_bytes_dropped", result->wal_bytes_dropped);
+		omb_json_u64(json, "packs_dropped", result->prune.packs_removed);
+		omb_json_u64(json, "packs_rewritten", result->prune.packs_rewritten);
+		omb_json_u64(json, "pack_bytes_freed",
+					 result->prune.bytes_removed + result->prune.bytes_saved);
 		return;
 	}
 	if (config->dry_run || done)
@@ -66,6 +70,12 @@ show_result(const omb_expire_config *config, const omb_expire_result *result,
 			   result->backups_dropped, result->wal_dropped,
 			   omb_size_format(result->wal_bytes_dropped, size),
 			   result->backups_kept, result->wal_kept);
+	if (done)
+		printf("Removed %" PRIu64 " packs and rewrote %" PRIu64 " (%s).\n",
+			   result->prune.packs_removed, result->prune.packs_rewritten,
+			   omb_size_format(result->prune.bytes_removed +
+								   result->prune.bytes_saved,
+							   size));
 }
 
 typedef struct number_option
@@ -137,6 +147,7 @@ omb_command_expire(int argc, char **argv)
 	omb_error err = OMB_ERROR_INIT;
 	omb_expire_config config;
 	omb_expire_result result;
+	omb_prune_config prune;
 	omb_json json;
 	int status = omb_options_parse(&command, options,
 								   sizeof(options) / sizeof(options[0]), argc,
@@ -146,9 +157,12 @@ omb_command_expire(int argc, char **argv)
 		return status;
 	memset(&config, 0, sizeof(config));
 	config.dry_run = dry_run;
+	omb_prune_config_init(&prune);
+	config.prune = &prune;
 	config.row = show_row;
 	config.arg = as_json ? &json : NULL;
 	if (read_rules(numbers, &config.rules, &err) == OMB_OK &&
+		omb_jobs_parse(NULL, &prune.jobs, &err) == OMB_OK &&
 		omb_repository_options_open(&where, &config.repo, &err) == OMB_OK)
 	{
 		if (as_json)

@@ -9,6 +9,7 @@
 #include "repo/revision.h"
 #include "repo/unfinished.h"
 #include "store/directory.h"
+#include "task/expire.h"
 #include "task/prune.h"
 
 #include <fcntl.h>
@@ -203,6 +204,44 @@ test_what_is_unused_goes(void)
 	   "without any backup no pack is removed");
 	omb_buf_free(&before);
 	omb_buf_free(&after);
+	world_free(&w);
+}
+
+static void
+ignore_row(const omb_expire_row *row, void *arg)
+{
+}
+
+/* Expire removes a backup with all its revisions, and then its packs. */
+static void
+test_expire(void)
+{
+	world w;
+	omb_error err = OMB_ERROR_INIT;
+	omb_buf left = OMB_BUF_INIT;
+	omb_prune_config prune_config;
+	omb_expire_config config;
+	omb_expire_result result;
+	seen s;
+
+	make_world(&w);
+	set_config(&prune_config, w.repo, &s);
+	memset(&config, 0, sizeof(config));
+	config.repo = w.repo;
+	config.rules.keep_last = 1;
+	config.row = ignore_row;
+	config.prune = &prune_config;
+	ok(omb_expire(&config, &result, &err) == OMB_OK &&
+		   result.backups_dropped == w.count - 1 &&
+		   result.prune.packs_removed > 0 && result.prune.backups == 1,
+	   "expire removes backups and then packs, under one lock");
+	while (w.count > 1)
+		forget_backup(&w, 0);
+	is_u64(occurrences(objects(w.repo, &left), "backups/"), 1,
+		   "no revision of them is left");
+	ok(is_whole(&w, w.repo) && is_clean(w.repo),
+	   "the other backup is whole, and nothing is left to do");
+	omb_buf_free(&left);
 	world_free(&w);
 }
 
@@ -590,6 +629,7 @@ main(void)
 	if (mkdtemp(root) == NULL)
 		abort();
 	test_what_is_unused_goes();
+	test_expire();
 	test_revisions();
 	test_damage();
 	test_ranges();
