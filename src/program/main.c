@@ -26,6 +26,10 @@ static const struct
 	{ "wal-get", omb_command_wal_get,
 	  "fetch a WAL file (restore_command of a recovering server)" },
 	{ "key", omb_command_key, "make one more key file" },
+	{ "expire", omb_command_expire,
+	  "remove backups and WAL that no rule keeps" },
+	{ "pin", omb_command_pin, "keep a backup whatever the rules say" },
+	{ "unpin", omb_command_unpin, "leave a backup to the rules again" },
 	{ "agent", omb_command_agent, NULL },
 };
 

@@ -53,3 +53,11 @@ omb_show_info_json(omb_json *json, const omb_backup_info *info)
 	omb_json_u64(json, "wal_segment_size", info->wal_segment_size);
 	free(identifier);
 }
+
+void
+omb_show_pin_json(omb_json *json, const omb_pin *pin)
+{
+	omb_json_bool(json, "pinned", pin->pinned);
+	if (pin->pinned)
+		omb_json_text(json, "pin_reason", pin->reason);
+}

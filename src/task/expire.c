@@ -34,6 +34,7 @@ typedef struct expire
 {
 	const omb_expire_config *config;
 	omb_expire_result *result;
+	omb_lock *lock;
 	omb_retain_plan plan;
 	uint64_t unreadable;
 	omb_wal_name last; /* segment counted last */
@@ -400,13 +401,10 @@ remove_backups(const expire *e, omb_error *err)
 
 	for (i = 0; i < e->plan.count && err->status == OMB_OK; i++)
 	{
-		char *name;
-
-		if (e->plan.backup[i].keep)
-			continue;
-		name = omb_format(OMB_BACKUP_FOLDER "/%s", e->plan.backup[i].id);
-		(void) remove_object(e, name, err);
-		free(name);
+		if (!e->plan.backup[i].keep &&
+			omb_backup_remove(e->config->repo, e->plan.backup[i].id, err) ==
+				OMB_NOT_FOUND)
+			omb_error_clear(err);
 	}
 	/* also when an earlier run that was cut short removed them */
 	if (err->status == OMB_OK)
@@ -430,6 +428,44 @@ remove_wal(const omb_store_entry *entry, void *arg, omb_error *err)
 	return err->status;
 }
 
+static void
+tell_pack(const omb_prune_pack *pack, void *arg)
+{
+	const expire *e = arg;
+
+	if (pack->verdict == OMB_PRUNE_MISSING || pack->verdict == OMB_PRUNE_SKIP)
+		tell(e, "pack", pack->name,
+			 pack->verdict == OMB_PRUNE_MISSING ? "missing" : "damaged",
+			 pack->reason);
+}
+
+static void
+ignore_progress(const char *step, uint64_t bytes, uint64_t total, void *arg)
+{
+	(void) step;
+	(void) bytes;
+	(void) total;
+	(void) arg;
+}
+
+/* Packs that no manifest names any more go under the same lock. */
+static omb_status
+remove_packs(expire *e, omb_error *err)
+{
+	omb_prune_config config;
+
+	if (e->config->prune == NULL)
+		return OMB_OK;
+	config = *e->config->prune;
+	config.repo = e->config->repo;
+	config.lock = e->lock;
+	config.dry_run = false;
+	config.visit = tell_pack;
+	config.progress = ignore_progress;
+	config.arg = e;
+	return omb_prune(&config, &e->result->prune, err);
+}
+
 static omb_status
 remove_all(expire *e, omb_error *err)
 {
@@ -448,10 +484,10 @@ remove_all(expire *e, omb_error *err)
 					   "folder \"" OMB_BACKUP_FOLDER "\" of the repository.");
 		return err->status;
 	}
-	if (remove_backups(e, err) == OMB_OK)
-		(void) omb_store_list(e->config->repo->store, OMB_WAL_FOLDER, true,
-							  remove_wal, e, err);
-	/* Packs that no manifest names any more go here, under the same lock. */
+	if (remove_backups(e, err) == OMB_OK &&
+		omb_store_list(e->config->repo->store, OMB_WAL_FOLDER, true,
+					   remove_wal, e, err) == OMB_OK)
+		(void) remove_packs(e, err);
 	return err->status;
 }
 
@@ -459,7 +495,6 @@ omb_status
 omb_expire(const omb_expire_config *config, omb_expire_result *result,
 		   omb_error *err)
 {
-	omb_lock *lock = NULL;
 	expire e;
 
 	memset(result, 0, sizeof(*result));
@@ -467,7 +502,7 @@ omb_expire(const omb_expire_config *config, omb_expire_result *result,
 	e.config = config;
 	e.result = result;
 	e.plan.rules = config->rules;
-	if (omb_store_lock(config->repo->store, !config->dry_run, &lock, err) ==
+	if (omb_store_lock(config->repo->store, !config->dry_run, &e.lock, err) ==
 			OMB_OK &&
 		omb_backup_list(config->repo, add_backup, &e, err) == OMB_OK &&
 		read_timelines(&e, err) == OMB_OK && count_wal(&e, err) == OMB_OK)
@@ -476,7 +511,7 @@ omb_expire(const omb_expire_config *config, omb_expire_result *result,
 		if (tell_all(&e, err) == OMB_OK && !config->dry_run)
 			(void) remove_all(&e, err);
 	}
-	omb_store_unlock(lock);
+	omb_store_unlock(e.lock);
 	omb_retain_clear(&e.plan);
 	return err->status;
 }

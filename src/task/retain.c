@@ -86,8 +86,12 @@ keep_newest(omb_retain_plan *plan, uint32_t wanted)
 
 		if (is_intact(backup))
 			intact++;
-		if (all++ < wanted)
+		if (all++ < wanted && wanted == 1)
+			keep(backup, "the newest (keep_last)");
+		else if (all <= wanted)
 			keep(backup, "one of the newest %u (keep_last)", wanted);
+		else if (is_intact(backup) && wanted == 1)
+			keep(backup, "the newest intact one (keep_last)");
 		else if (is_intact(backup))
 			keep(backup, "one of the newest %u intact ones (keep_last)",
 				 wanted);
@@ -239,6 +243,7 @@ static void
 keep_window(omb_retain_plan *plan)
 {
 	uint32_t days = plan->rules.keep_wal_days;
+	const char *plural = days == 1 ? "" : "s";
 	int64_t length = DAY * (days < DAYS_MAX ? days : DAYS_MAX);
 	int64_t begin = plan->backup[plan->count - 1].counted - length;
 	size_t before = newest_before(plan, begin);
@@ -262,20 +267,21 @@ keep_window(omb_retain_plan *plan)
 		backup->window = true;
 		if (i < start)
 			keep(backup,
-				 "leads to the %u days before the gap in front of backup "
+				 "leads to the %u day%s before the gap in front of backup "
 				 "\"%s\" (keep_wal_days)",
-				 days, plan->backup[before + 1].id);
+				 days, plural, plan->backup[before + 1].id);
 		else if (backup->counted > begin)
-			keep(backup, "inside the last %u days (keep_wal_days)", days);
+			keep(backup, "inside the last %u day%s (keep_wal_days)", days,
+				 plural);
 		else if (i == start)
 			keep(backup,
-				 "leads to the beginning of the last %u days (keep_wal_days)",
-				 days);
+				 "leads to the beginning of the last %u day%s (keep_wal_days)",
+				 days, plural);
 		else
 			keep(backup,
-				 "newer than backup \"%s\", which leads to the last %u days "
+				 "newer than backup \"%s\", which leads to the last %u day%s "
 				 "(keep_wal_days)",
-				 plan->backup[start].id, days);
+				 plan->backup[start].id, days, plural);
 	}
 	plan->whole_behind = plan->backup[oldest].timeline;
 }
@@ -521,8 +527,9 @@ omb_retain_wal_reason(const omb_retain_plan *plan,
 				return omb_format("follows backup \"%s\", which is kept",
 								  verdict->because->id);
 			return omb_format("follows backup \"%s\", which leads to the last "
-							  "%u days (keep_wal_days)",
-							  verdict->because->id, days);
+							  "%u day%s (keep_wal_days)",
+							  verdict->because->id, days,
+							  days == 1 ? "" : "s");
 		case OMB_RETAIN_RANGE:
 			return omb_format("written during backup \"%s\", which is kept",
 							  verdict->because->id);
