@@ -1,0 +1,243 @@
+/*
+ * placeunit.c: a unit of placing files: what workers do with it, and writing.
+ */
+#include "task/placeunit.h"
+
+#include "base/crc32c.h"
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Start writing back this much early, so that the last sync is short. */
+#define WRITEBACK_STEP (4 * 1024 * 1024)
+
+/* CRC of that many zeros. */
+static uint32_t
+crc_of_zeros(uint64_t len)
+{
+	static const uint8_t zeros[8192];
+	uint32_t crc = 0;
+
+	while (len > 0)
+	{
+		size_t n = len < sizeof(zeros) ? (size_t) len : sizeof(zeros);
+
+		crc = omb_crc32c(crc, zeros, n);
+		len -= n;
+	}
+	return crc;
+}
+
+/* ---- workers ---- */
+
+/* CRC of what an extent is, whose blob is in memory. */
+static uint32_t
+crc_of_extent(const omb_extent *extent, const uint8_t *plain)
+{
+	if (extent->is_zero)
+		return crc_of_zeros(extent->length);
+	return omb_crc32c(0, plain + extent->start, (size_t) extent->length);
+}
+
+/* The CRC of a part of a file as it is now. */
+static void
+check_local(omb_place_unit *u)
+{
+	uint32_t crc = 0;
+	uint64_t done = 0;
+
+	while (done < u->length)
+	{
+		size_t n = u->length - done < sizeof(u->plain) ?
+					   (size_t) (u->length - done) :
+					   sizeof(u->plain);
+		ssize_t got =
+			omb_pread_full(u->fd, u->plain, n, (off_t) (u->offset + done));
+
+		if (got < 0)
+			(void) omb_error_set_errno(&u->error, errno,
+									   "could not read file \"%s\"",
+									   u->part[0].path);
+		/* one that has become shorter is another */
+		if (got != (ssize_t) n)
+			return;
+		crc = omb_crc32c(crc, u->plain, n);
+		done += n;
+	}
+	u->part[0].crc32c = crc;
+}
+
+void
+omb_place_process(void *unit, int worker, void *arg)
+{
+	omb_place_unit *u = unit;
+	const omb_place_context *context = arg;
+	int i;
+
+	omb_error_clear(&u->error);
+	if (u->kind == OMB_PLACE_CHECK)
+	{
+		check_local(u);
+		return;
+	}
+	if (u->has_blob &&
+		omb_blob_cache_read(context->cache[worker], &u->extent.blob, u->plain,
+							&u->error) != OMB_OK)
+	{
+		(void) omb_error_context(&u->error, "while restoring \"%s\"",
+								 u->part[0].path);
+		return;
+	}
+	if (u->kind == OMB_PLACE_PIECE)
+	{
+		u->part[0].crc32c = crc_of_extent(&u->extent, u->plain);
+		if (u->existing &&
+			omb_patch_compare(u->fd, u->offset,
+							  u->extent.is_zero ? NULL :
+												  u->plain + u->extent.start,
+							  u->length, context->local[worker], &u->differ,
+							  &u->error) != OMB_OK)
+			(void) omb_error_context(&u->error, "while restoring \"%s\"",
+									 u->part[0].path);
+		return;
+	}
+	for (i = 0; i < u->count; i++)
+	{
+		const omb_entry *entry = &u->part[i].entry;
+
+		u->part[i].crc32c = entry->extent_count > 0 ?
+								crc_of_extent(&entry->extent[0], u->plain) :
+								0;
+	}
+}
+
+/* ---- writing ---- */
+
+int
+omb_place_open(const omb_place_context *context, const omb_entry *entry,
+			   const char *path, bool *existing, omb_error *err)
+{
+	int fd;
+
+	*existing = false;
+	if (context->config->patch)
+	{
+		fd = omb_patch_open(entry, path, existing, err);
+		if (fd >= 0 && *existing && ftruncate(fd, (off_t) entry->size) != 0)
+		{
+			(void) omb_error_set_errno(err, errno,
+									   "could not truncate file \"%s\"", path);
+			(void) close(fd);
+			fd = -1;
+		}
+		return fd;
+	}
+	fd =
+		open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0 || (entry->mode != 0600 && fchmod(fd, entry->mode) != 0))
+	{
+		(void) omb_error_set_errno(err, errno, "could not create file \"%s\"",
+								   path);
+		if (fd >= 0)
+			(void) close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+omb_status
+omb_place_close(const omb_entry *entry, const char *path, int fd,
+				omb_error *err)
+{
+	struct timespec times[2];
+
+	times[0].tv_sec = times[1].tv_sec = (time_t) (entry->mtime / 1000000000);
+	times[0].tv_nsec = times[1].tv_nsec = (long) (entry->mtime % 1000000000);
+	/* a file system without times is no reason to fail */
+	(void) futimens(fd, times);
+	if (close(fd) != 0)
+		return omb_error_set_errno(err, errno, "could not close file \"%s\"",
+								   path);
+	return OMB_OK;
+}
+
+omb_status
+omb_place_write_piece(const omb_place_context *context,
+					  const omb_place_unit *u, omb_error *err)
+{
+	const uint8_t *data = u->plain + u->extent.start;
+	uint64_t end = u->offset + u->length;
+	uint64_t from = u->offset / WRITEBACK_STEP * WRITEBACK_STEP;
+	int rc = 0;
+
+	/* a new file was made at its full size: zeros stay a hole */
+	if (u->extent.is_zero)
+	{
+		if (u->existing && u->differ != 0)
+			rc = omb_patch_zero(u->fd, u->offset, u->length);
+	}
+	else if (u->existing)
+		rc = omb_patch_write(u->fd, u->offset, data, (size_t) u->length,
+							 u->differ, &context->result->bytes_written);
+	else
+	{
+		rc = omb_pwrite_full(u->fd, data, (size_t) u->length,
+							 (off_t) u->offset);
+		context->result->bytes_written += u->length;
+	}
+	if (rc != 0)
+		return omb_error_set_errno(err, errno, "could not write file \"%s\"",
+								   u->part[0].path);
+	if (end / WRITEBACK_STEP != from / WRITEBACK_STEP)
+		(void) sync_file_range(u->fd, (off_t) from, WRITEBACK_STEP,
+							   SYNC_FILE_RANGE_WRITE);
+	return OMB_OK;
+}
+
+omb_status
+omb_place_write_small(const omb_place_context *context,
+					  const omb_place_unit *u, const omb_place_part *p,
+					  omb_error *err)
+{
+	const omb_entry *entry = &p->entry;
+	const omb_extent *extent =
+		entry->extent_count > 0 ? &entry->extent[0] : NULL;
+	omb_patch_mask differ = UINT32_MAX;
+	bool existing;
+	int fd = omb_place_open(context, entry, p->path, &existing, err);
+
+	if (fd < 0)
+		return err->status;
+	if (extent != NULL && extent->is_zero)
+	{
+		if ((existing && ftruncate(fd, 0) != 0) ||
+			ftruncate(fd, (off_t) extent->length) != 0)
+			(void) omb_error_set_errno(
+				err, errno, "could not extend file \"%s\"", p->path);
+	}
+	else if (extent != NULL)
+	{
+		const uint8_t *data = u->plain + extent->start;
+
+		if (existing &&
+			omb_patch_compare(fd, 0, data, extent->length, context->own,
+							  &differ, err) != OMB_OK)
+			(void) omb_error_context(err, "while restoring \"%s\"", p->path);
+		else if (omb_patch_write(fd, 0, data, (size_t) extent->length, differ,
+								 &context->result->bytes_written) != 0)
+			(void) omb_error_set_errno(err, errno,
+									   "could not write file \"%s\"", p->path);
+	}
+	if (err->status != OMB_OK)
+	{
+		(void) close(fd);
+		return err->status;
+	}
+	return omb_place_close(entry, p->path, fd, err);
+}
