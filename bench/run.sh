@@ -246,7 +246,7 @@ for run in $(seq "$RUNS"); do
 	say "WAL, run $run of $RUNS"
 	fresh_walrepo
 	measure backlog ours ours_push backlog
-	measure get ours get_loop "$backup wal-get --repository $SCRATCH/walrepo --key-file $SCRATCH/walkey FILE $SCRATCH/got/FILE"
+	measure get ours get_loop "$backup wal-get --spool $SCRATCH/got --repository $SCRATCH/walrepo --key-file $SCRATCH/walkey FILE $SCRATCH/got/FILE"
 	same_wal
 	fresh_walrepo
 	measure single ours ours_push single

@@ -120,16 +120,13 @@ check_label(const char *label)
 static void
 check_kind(const char *kind)
 {
-	if (strcmp(kind, "auto") == 0 || strcmp(kind, "full") == 0)
+	if (strcmp(kind, "auto") == 0 || strcmp(kind, "full") == 0 ||
+		strcmp(kind, "incremental") == 0)
 		return;
-	if (strcmp(kind, "incremental") == 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("incremental backups are not supported by this "
-							   "version"),
-						errhint("Use \"auto\" or \"full\".")));
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid kind of backup \"%s\"", kind),
-					errhint("Use \"auto\" or \"full\".")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid kind of backup \"%s\"", kind),
+			 errhint("Use \"auto\", \"full\" or \"incremental\".")));
 }
 
 /* ---- backup_now ---- */

@@ -198,7 +198,7 @@ commit_step(omb_backup *backup, omb_error *err)
 		return err->status;
 	omb_agent_begin("done");
 	omb_agent_text("id", info->id);
-	omb_agent_u64("bytes_read", info->bytes);
+	omb_agent_u64("bytes_read", info->bytes_read);
 	omb_agent_u64("bytes_stored", info->bytes_stored);
 	omb_agent_u64("files", info->files);
 	omb_agent_u64("damaged_pages", info->damaged_pages);
@@ -220,6 +220,7 @@ describe_backup(const agent_job *job, omb_backup_config *config,
 	config->key_file = key_file_or_null(job);
 	config->pgdata = job->pgdata;
 	config->label = job_text(job, "label");
+	config->kind = kind;
 	config->program_version = OMB_VERSION;
 	config->system_identifier = job->system_identifier;
 	config->compression = job->compression;
@@ -234,7 +235,8 @@ describe_backup(const agent_job *job, omb_backup_config *config,
 			config_file[config->config_count++] = fields->item[i].value;
 	}
 	config->config_file = config_file;
-	if (strcmp(kind, "auto") != 0 && strcmp(kind, "full") != 0)
+	if (strcmp(kind, "auto") != 0 && strcmp(kind, "full") != 0 &&
+		strcmp(kind, "incremental") != 0)
 		return omb_error_set(err, OMB_UNSUPPORTED,
 							 "backup kind \"%s\" is not supported", kind);
 	if (!omb_fields_get_u32(fields, "pg_version", &config->pg_version))
@@ -438,6 +440,16 @@ send_verdict(const omb_expire_row *row, void *arg)
 	omb_agent_end();
 }
 
+static void
+ignore_pack(const omb_prune_pack *pack, void *arg)
+{
+}
+
+static void
+ignore_progress(const char *step, uint64_t bytes, uint64_t total, void *arg)
+{
+}
+
 static omb_status
 describe_expire(const agent_job *job, omb_expire_config *config,
 				omb_error *err)
@@ -477,10 +489,20 @@ run_expire(const agent_job *job, omb_error *err)
 {
 	omb_expire_config config;
 	omb_expire_result result;
+	omb_prune_config prune;
+	omb_prune_result pruned;
 
+	memset(&pruned, 0, sizeof(pruned));
+	omb_prune_config_init(&prune);
+	prune.compression = job->compression;
+	prune.jobs = job->jobs;
+	prune.visit = ignore_pack;
+	prune.progress = ignore_progress;
 	if (describe_expire(job, &config, err) != OMB_OK ||
 		open_owned(job, !config.dry_run, &config.repo, err) != OMB_OK)
 		return err->status;
+	config.prune = &prune;
+	config.pruned = &pruned;
 	if (omb_expire(&config, &result, err) == OMB_OK)
 	{
 		omb_agent_begin("done");
@@ -489,6 +511,10 @@ run_expire(const agent_job *job, omb_error *err)
 		omb_agent_u64("wal_files_kept", result.wal_kept);
 		omb_agent_u64("wal_files_dropped", result.wal_dropped);
 		omb_agent_u64("wal_bytes_dropped", result.wal_bytes_dropped);
+		omb_agent_u64("packs_removed", pruned.packs_removed);
+		omb_agent_u64("packs_rewritten", pruned.packs_rewritten);
+		omb_agent_u64("pack_bytes_freed",
+					  pruned.bytes_removed + pruned.bytes_saved);
 		omb_agent_end();
 	}
 	omb_repository_free(config.repo);

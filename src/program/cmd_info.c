@@ -31,6 +31,8 @@ print_facts(const omb_backup_info *info, const omb_pin *pin)
 		   omb_lsn_format(info->stop_lsn, other), info->stop_timeline);
 	printf("size:               %s in %" PRIu64 " files\n",
 		   omb_size_format(info->bytes, text), info->files);
+	if (info->parent != NULL && info->parent[0] != 0)
+		printf("builds upon:        %s\n", info->parent);
 	printf("stored:             %s\n",
 		   omb_size_format(info->bytes_stored, text));
 	printf("data checksums:     %s\n",

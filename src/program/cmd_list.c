@@ -33,7 +33,7 @@ print_row(const omb_backup_info *info, const omb_pin *pin)
 
 	/* whole seconds */
 	(void) omb_time_format(info->stop_time / 1000000 * 1000000, when);
-	printf("%-22s %-6s %-23s %10s %10s  %s%s%s\n", info->id, info->kind, when,
+	printf("%-22s %-11s %-23s %10s %10s  %s%s%s\n", info->id, info->kind, when,
 		   omb_size_format(info->bytes, size),
 		   omb_size_format(info->bytes_stored, stored), info->label,
 		   info->damaged_pages > 0 ? "  (DAMAGED PAGES)" : "",
@@ -70,7 +70,7 @@ show_backup(const char *id, void *arg, omb_error *err)
 	else
 	{
 		if (state->count == 0)
-			printf("%-22s %-6s %-23s %10s %10s  %s\n", "backup", "kind",
+			printf("%-22s %-11s %-23s %10s %10s  %s\n", "backup", "kind",
 				   "finished", "size", "stored", "label");
 		print_row(&manifest->info, &pin);
 	}

@@ -20,6 +20,7 @@ static const struct
 	{ "list", omb_command_list, "show the backups in a repository" },
 	{ "info", omb_command_info, "show all about one backup" },
 	{ "verify", omb_command_verify, "read everything back and check it" },
+	{ "prune", omb_command_prune, "remove what no backup uses" },
 	{ "restore", omb_command_restore,
 	  "make a data directory that recovers to any instant" },
 	{ "wal-get", omb_command_wal_get,

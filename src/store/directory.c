@@ -4,7 +4,9 @@
  * An object is a file under its own name. It is written as tmp/<random>,
  * synced, moved to its name without replacing what is there, and the
  * directory is synced; new directories are synced in their parents. What a
- * crash leaves is at most a file in tmp, which no reader looks at.
+ * crash leaves is at most a file in tmp, which no reader looks at. The folder
+ * cache belongs to whoever uses the directory (repo/unfinished.h): what is in
+ * it is no object.
  *
  * The lock is flock() on the file "lock", which is no object; nobody removes
  * it.
@@ -24,6 +26,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Start writing back this much early, so that the last sync is short. */
@@ -67,7 +70,8 @@ typedef struct dir_upload
 static bool
 is_ours(const char *name)
 {
-	return strcmp(name, "tmp") == 0 || strcmp(name, "lock") == 0;
+	return strcmp(name, "tmp") == 0 || strcmp(name, "lock") == 0 ||
+		   strcmp(name, "cache") == 0;
 }
 
 static char *
@@ -76,6 +80,22 @@ object_path(const omb_store *store, const char *name)
 	if (name[0] == '\0')
 		return omb_strdup(store->location);
 	return omb_format("%s/%s", store->location, name);
+}
+
+/*
+ * What root makes must serve the owner of the repository, who could not read
+ * or remove it otherwise. Returns 0, or -1 with errno.
+ */
+static int
+give_to_owner(const omb_store *store, const char *path)
+{
+	struct stat st;
+
+	if (geteuid() != 0)
+		return 0;
+	return stat(store->location, &st) == 0 ?
+			   lchown(path, st.st_uid, st.st_gid) :
+			   -1;
 }
 
 typedef struct name_list
@@ -306,14 +326,20 @@ dir_create(omb_store *store, omb_upload **upload, omb_error *err)
 		 */
 		char *tmp = omb_format("%s/tmp", store->location);
 
-		if (mkdir(tmp, 0700) == 0 || errno == EEXIST)
+		if ((mkdir(tmp, 0700) == 0 && give_to_owner(store, tmp) == 0) ||
+			errno == EEXIST)
 			fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		free(tmp);
 	}
-	if (fd < 0)
+	if (fd < 0 || give_to_owner(store, path) != 0)
 	{
 		(void) omb_error_set_errno(err, errno, "could not create file \"%s\"",
 								   path);
+		if (fd >= 0)
+		{
+			(void) close(fd);
+			(void) unlink(path);
+		}
 		free(path);
 		return err->status;
 	}
@@ -366,10 +392,10 @@ move_new(const char *from, const char *to)
  * needs it syncs the parent too.
  */
 static omb_status
-make_folders(const char *root, const char *name, omb_error *err)
+make_folders(const omb_store *store, const char *name, omb_error *err)
 {
-	char *path = omb_format("%s/%s", root, name);
-	char *slash = path + strlen(root);
+	char *path = object_path(store, name);
+	char *slash = path + strlen(store->location);
 	omb_status status = OMB_OK;
 
 	while (status == OMB_OK && (slash = strchr(slash + 1, '/')) != NULL)
@@ -377,7 +403,8 @@ make_folders(const char *root, const char *name, omb_error *err)
 		char *parent;
 
 		*slash = '\0';
-		if (mkdir(path, 0700) != 0 && errno != EEXIST)
+		if ((mkdir(path, 0700) != 0 || give_to_owner(store, path) != 0) &&
+			errno != EEXIST)
 			status = omb_error_set_errno(
 				err, errno, "could not create directory \"%s\"", path);
 		else
@@ -395,7 +422,6 @@ make_folders(const char *root, const char *name, omb_error *err)
 static omb_status
 finish_upload(dir_upload *started, const char *name, omb_error *err)
 {
-	const char *root = started->base.store->location;
 	char *path = object_path(started->base.store, name);
 	char *parent = omb_path_parent(path);
 	int rc;
@@ -413,7 +439,7 @@ finish_upload(dir_upload *started, const char *name, omb_error *err)
 		 attempt++)
 	{
 		omb_error_clear(err);
-		if (make_folders(root, name, err) == OMB_OK)
+		if (make_folders(started->base.store, name, err) == OMB_OK)
 			rc = move_new(started->path, path);
 		else if (access(parent, F_OK) == 0)
 			goto done;
@@ -539,6 +565,55 @@ dir_settle(omb_store *store, const char *folder, omb_error *err)
 	return err->status;
 }
 
+/* Count a file in tmp, and remove it, when it is old enough. */
+static omb_status
+sweep_file(const char *path, time_t before, bool remove,
+		   omb_store_swept *swept, omb_error *err)
+{
+	struct stat st;
+
+	if (lstat(path, &st) != 0)
+		return errno == ENOENT ?
+				   OMB_OK :
+				   omb_error_set_errno(err, errno,
+									   "could not stat file \"%s\"", path);
+	if (!S_ISREG(st.st_mode) || st.st_mtime > before)
+		return OMB_OK;
+	if (remove && unlink(path) != 0)
+		return errno == ENOENT ?
+				   OMB_OK :
+				   omb_error_set_errno(err, errno,
+									   "could not remove file \"%s\"", path);
+	swept->count++;
+	swept->bytes += (uint64_t) st.st_size;
+	return OMB_OK;
+}
+
+static omb_status
+dir_sweep(omb_store *store, uint64_t seconds, bool remove,
+		  omb_store_swept *swept, omb_error *err)
+{
+	char *folder = object_path(store, "tmp");
+	time_t before = time(NULL) - (time_t) seconds;
+	name_list list;
+	size_t i;
+
+	if (check_root(store, err) == OMB_OK &&
+		read_names(folder, &list, err) == OMB_OK)
+	{
+		for (i = 0; i < list.count && err->status == OMB_OK; i++)
+		{
+			char *path = omb_format("%s/%s", folder, list.name[i]);
+
+			(void) sweep_file(path, before, remove, swept, err);
+			free(path);
+		}
+		name_list_free(&list);
+	}
+	free(folder);
+	return err->status;
+}
+
 /*
  * Open the lock file; *fd is -1 when the directory cannot be written to and
  * has none that we may read.
@@ -643,6 +718,7 @@ omb_store_directory_new(const char *path)
 		.confirm = dir_confirm,
 		.remove = dir_remove,
 		.settle = dir_settle,
+		.sweep = dir_sweep,
 		.lock = dir_lock_take,
 		.unlock = dir_unlock,
 		.free = dir_free,
@@ -651,6 +727,7 @@ omb_store_directory_new(const char *path)
 
 	store->base.ops = &ops;
 	store->base.location = omb_path_absolute(path);
+	store->base.directory = store->base.location;
 	(void) pthread_mutex_init(&store->lock, NULL);
 	return &store->base;
 }

@@ -194,6 +194,18 @@ fault_settle(omb_store *base, const char *folder, omb_error *err)
 }
 
 static omb_status
+fault_sweep(omb_store *base, uint64_t seconds, bool remove,
+			omb_store_swept *swept, omb_error *err)
+{
+	uint64_t number;
+
+	if (fails(base, &number))
+		return failure(err, "sweep");
+	return omb_store_sweep(((fault_store *) base)->inner, seconds, remove,
+						   swept, err);
+}
+
+static omb_status
 fault_lock_take(omb_store *base, bool exclusive, omb_lock **lock,
 				omb_error *err)
 {
@@ -246,6 +258,7 @@ omb_store_fault_new(omb_store *inner)
 		.confirm = fault_confirm,
 		.remove = fault_remove,
 		.settle = fault_settle,
+		.sweep = fault_sweep,
 		.lock = fault_lock_take,
 		.unlock = fault_unlock,
 		.free = fault_free,
@@ -254,6 +267,7 @@ omb_store_fault_new(omb_store *inner)
 
 	store->base.ops = &ops;
 	store->base.location = omb_strdup(inner->location);
+	store->base.directory = inner->directory;
 	store->inner = inner;
 	(void) pthread_mutex_init(&store->lock, NULL);
 	return &store->base;

@@ -302,6 +302,14 @@ mem_settle(omb_store *base, const char *folder, omb_error *err)
 	return OMB_OK;
 }
 
+/* An upload is gone with the process. */
+static omb_status
+mem_sweep(omb_store *base, uint64_t seconds, bool remove,
+		  omb_store_swept *swept, omb_error *err)
+{
+	return OMB_OK;
+}
+
 static omb_status
 mem_lock_take(omb_store *base, bool exclusive, omb_lock **lock, omb_error *err)
 {
@@ -372,6 +380,7 @@ omb_store_memory_new(void)
 		.confirm = mem_confirm,
 		.remove = mem_remove,
 		.settle = mem_settle,
+		.sweep = mem_sweep,
 		.lock = mem_lock_take,
 		.unlock = mem_unlock,
 		.free = mem_free,

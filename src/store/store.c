@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 omb_status
 omb_store_list(omb_store *store, const char *folder, bool recursive,
@@ -85,6 +86,14 @@ omb_status
 omb_store_settle(omb_store *store, const char *folder, omb_error *err)
 {
 	return store->ops->settle(store, folder, err);
+}
+
+omb_status
+omb_store_sweep(omb_store *store, uint64_t seconds, bool remove,
+				omb_store_swept *swept, omb_error *err)
+{
+	memset(swept, 0, sizeof(*swept));
+	return store->ops->sweep(store, seconds, remove, swept, err);
 }
 
 omb_status

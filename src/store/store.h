@@ -42,6 +42,13 @@ typedef struct omb_store_entry
 	uint64_t size;	  /* of an object, in bytes */
 } omb_store_entry;
 
+/* What uploads that never ended have left behind. */
+typedef struct omb_store_swept
+{
+	uint64_t count;
+	uint64_t bytes;
+} omb_store_swept;
+
 /* Anything but OMB_OK ends the listing, which then returns it. */
 typedef omb_status (*omb_store_visit)(const omb_store_entry *entry, void *arg,
 									  omb_error *err);
@@ -70,6 +77,8 @@ typedef struct omb_store_ops
 	omb_status (*confirm)(omb_store *store, const char *name, omb_error *err);
 	omb_status (*remove)(omb_store *store, const char *name, omb_error *err);
 	omb_status (*settle)(omb_store *store, const char *folder, omb_error *err);
+	omb_status (*sweep)(omb_store *store, uint64_t seconds, bool remove,
+						omb_store_swept *swept, omb_error *err);
 	omb_status (*lock)(omb_store *store, bool exclusive, omb_lock **lock,
 					   omb_error *err);
 	void (*unlock)(omb_lock *lock);
@@ -79,7 +88,8 @@ typedef struct omb_store_ops
 struct omb_store
 {
 	const omb_store_ops *ops;
-	char *location; /* as people know it, for messages */
+	char *location;		   /* as people know it, for messages */
+	const char *directory; /* where it is in a local file system, or NULL */
 };
 
 struct omb_object
@@ -142,6 +152,14 @@ extern omb_status omb_store_remove(omb_store *store, const char *name,
 /* Make what was removed directly from a folder stay away after a crash. */
 extern omb_status omb_store_settle(omb_store *store, const char *folder,
 								   omb_error *err);
+
+/*
+ * Remove what uploads that never ended have left behind and nobody has
+ * touched for so many seconds; with remove false only count it.
+ */
+extern omb_status omb_store_sweep(omb_store *store, uint64_t seconds,
+								  bool remove, omb_store_swept *swept,
+								  omb_error *err);
 
 /*
  * Take the store's lock, alone or with others, without waiting: OMB_BUSY when

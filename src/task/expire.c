@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "repo/pin.h"
+#include "repo/revision.h"
 #include "repo/walobject.h"
 #include "task/walrange.h"
 
@@ -389,29 +390,40 @@ remove_object(const expire *e, const char *name, omb_error *err)
 	return err->status;
 }
 
+static omb_status
+remove_revision(const omb_revision *revision, void *arg, omb_error *err)
+{
+	const expire *e = arg;
+	size_t i;
+	char *name;
+
+	for (i = 0; i < e->plan.count; i++)
+	{
+		if (strcmp(e->plan.backup[i].id, revision->id) == 0)
+			break;
+	}
+	if (i == e->plan.count || e->plan.backup[i].keep)
+		return OMB_OK;
+	name = omb_revision_name(revision->id, revision->number);
+	(void) remove_object(e, name, err);
+	free(name);
+	return err->status;
+}
+
 /*
  * A backup without its WAL must never be listed, not even after a crash:
  * manifests go first, for good, and only then WAL.
  */
 static omb_status
-remove_backups(const expire *e, omb_error *err)
+remove_backups(expire *e, omb_error *err)
 {
-	size_t i;
+	omb_repository *repo = e->config->repo;
 
-	for (i = 0; i < e->plan.count && err->status == OMB_OK; i++)
-	{
-		char *name;
-
-		if (e->plan.backup[i].keep)
-			continue;
-		name = omb_format(OMB_BACKUP_FOLDER "/%s", e->plan.backup[i].id);
-		(void) remove_object(e, name, err);
-		free(name);
-	}
+	(void) omb_revision_list(repo, remove_revision, e, err);
+	omb_revision_memory_clear(repo->revisions);
 	/* also when an earlier run that was cut short removed them */
 	if (err->status == OMB_OK)
-		(void) omb_store_settle(e->config->repo->store, OMB_BACKUP_FOLDER,
-								err);
+		(void) omb_store_settle(repo->store, OMB_BACKUP_FOLDER, err);
 	return err->status;
 }
 
@@ -451,7 +463,31 @@ remove_all(expire *e, omb_error *err)
 	if (remove_backups(e, err) == OMB_OK)
 		(void) omb_store_list(e->config->repo->store, OMB_WAL_FOLDER, true,
 							  remove_wal, e, err);
-	/* Packs that no manifest names any more go here, under the same lock. */
+	return err->status;
+}
+
+/* Packs that no manifest names any more go under the same lock. */
+static omb_status
+prune(const omb_expire_config *config, const omb_lock *lock, omb_error *err)
+{
+	omb_prune_config pruning;
+	omb_prune_result *pruned = config->pruned;
+
+	if (config->prune == NULL)
+		return OMB_OK;
+	pruning = *config->prune;
+	pruning.repo = config->repo;
+	pruning.lock = lock;
+	if (omb_prune(&pruning, pruned, err) == OMB_OK &&
+		pruned->packs_missing + pruned->packs_skipped > 0)
+	{
+		(void) omb_error_set(err, OMB_DAMAGED,
+							 "%" PRIu64 " packs are missing, %" PRIu64
+							 " are damaged",
+							 pruned->packs_missing, pruned->packs_skipped);
+		omb_error_detail(err, "What no rule keeps was removed all the same.");
+		omb_error_hint(err, "Run \"omsupply_backup verify\".");
+	}
 	return err->status;
 }
 
@@ -473,8 +509,9 @@ omb_expire(const omb_expire_config *config, omb_expire_result *result,
 		read_timelines(&e, err) == OMB_OK && count_wal(&e, err) == OMB_OK)
 	{
 		omb_retain_decide(&e.plan);
-		if (tell_all(&e, err) == OMB_OK && !config->dry_run)
-			(void) remove_all(&e, err);
+		if (tell_all(&e, err) == OMB_OK && !config->dry_run &&
+			remove_all(&e, err) == OMB_OK)
+			(void) prune(config, lock, err);
 	}
 	omb_store_unlock(lock);
 	omb_retain_clear(&e.plan);

@@ -7,6 +7,7 @@
 #include "task/retain.h"
 
 #include "repo/repository.h"
+#include "task/prune.h"
 
 /*
  * One verdict:
@@ -31,6 +32,9 @@ typedef struct omb_expire_config
 	omb_repository *repo;
 	omb_retain_rules rules;
 	bool dry_run; /* tell, remove nothing */
+	/* Then prune, not in a dry run; both NULL for not. repo and lock are ours. */
+	const omb_prune_config *prune;
+	omb_prune_result *pruned;
 	void (*row)(const omb_expire_row *row, void *arg);
 	void *arg;
 } omb_expire_config;
@@ -47,7 +51,7 @@ typedef struct omb_expire_result
 
 /*
  * Tell the verdict on all backups, oldest first, and on all WAL; then remove
- * manifests, oldest first, and then WAL. A crash at any point leaves a valid
+ * manifests, oldest first, then WAL, and then packs (task/prune.h). A crash at any point leaves a valid
  * repository, and doing it again finishes.
  *
  * Holds the store's lock, alone unless it is a dry run: OMB_BUSY while a

@@ -134,6 +134,13 @@ renameat2(int from_dir, const char *from, int to_dir, const char *to,
 }
 
 int
+unlink(const char *path)
+{
+	REAL(int, unlink, const char *);
+	return fails("unlink") ? -1 : real(path);
+}
+
+int
 mkdir(const char *path, mode_t mode)
 {
 	REAL(int, mkdir, const char *, mode_t);
