@@ -123,10 +123,9 @@ check_kind(const char *kind)
 	if (strcmp(kind, "auto") == 0 || strcmp(kind, "full") == 0 ||
 		strcmp(kind, "incremental") == 0)
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid kind of backup \"%s\"", kind),
-			 errhint("Use \"auto\", \"full\" or \"incremental\".")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("invalid kind of backup \"%s\"", kind),
+					errhint("Use \"auto\", \"full\" or \"incremental\".")));
 }
 
 /* ---- backup_now ---- */
