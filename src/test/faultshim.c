@@ -148,13 +148,6 @@ mkdir(const char *path, mode_t mode)
 }
 
 int
-unlink(const char *path)
-{
-	REAL(int, unlink, const char *);
-	return fails("unlink") ? -1 : real(path);
-}
-
-int
 flock(int fd, int operation)
 {
 	REAL(int, flock, int, int);
