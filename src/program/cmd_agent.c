@@ -443,6 +443,16 @@ send_verdict(const omb_expire_row *row, void *arg)
 	omb_agent_end();
 }
 
+static void
+ignore_pack(const omb_prune_pack *pack, void *arg)
+{
+}
+
+static void
+ignore_progress(const char *step, uint64_t bytes, uint64_t total, void *arg)
+{
+}
+
 static omb_status
 describe_expire(const agent_job *job, omb_expire_config *config,
 				omb_error *err)
@@ -483,14 +493,19 @@ run_expire(const agent_job *job, omb_error *err)
 	omb_expire_config config;
 	omb_expire_result result;
 	omb_prune_config prune;
+	omb_prune_result pruned;
 
-	if (describe_expire(job, &config, err) != OMB_OK ||
-		open_owned(job, !config.dry_run, &config.repo, err) != OMB_OK)
-		return err->status;
+	memset(&pruned, 0, sizeof(pruned));
 	omb_prune_config_init(&prune);
 	prune.compression = job->compression;
 	prune.jobs = job->jobs;
+	prune.visit = ignore_pack;
+	prune.progress = ignore_progress;
+	if (describe_expire(job, &config, err) != OMB_OK ||
+		open_owned(job, !config.dry_run, &config.repo, err) != OMB_OK)
+		return err->status;
 	config.prune = &prune;
+	config.pruned = &pruned;
 	if (omb_expire(&config, &result, err) == OMB_OK)
 	{
 		omb_agent_begin("done");
@@ -499,10 +514,10 @@ run_expire(const agent_job *job, omb_error *err)
 		omb_agent_u64("wal_files_kept", result.wal_kept);
 		omb_agent_u64("wal_files_dropped", result.wal_dropped);
 		omb_agent_u64("wal_bytes_dropped", result.wal_bytes_dropped);
-		omb_agent_u64("packs_dropped", result.prune.packs_removed);
-		omb_agent_u64("packs_rewritten", result.prune.packs_rewritten);
+		omb_agent_u64("packs_removed", pruned.packs_removed);
+		omb_agent_u64("packs_rewritten", pruned.packs_rewritten);
 		omb_agent_u64("pack_bytes_freed",
-					  result.prune.bytes_removed + result.prune.bytes_saved);
+					  pruned.bytes_removed + pruned.bytes_saved);
 		omb_agent_end();
 	}
 	omb_repository_free(config.repo);

@@ -2,6 +2,7 @@
  * cmd_expire.c: remove backups and WAL that no rule keeps.
  */
 #include "program/commands.h"
+#include "program/display.h"
 #include "program/options.h"
 
 #include "base/json.h"
@@ -21,6 +22,7 @@ static const omb_command command = {
 	"do not count. Without --keep-wal-days all WAL behind the start of the\n"
 	"oldest backup that is kept stays; with it all that recovery to any instant\n"
 	"of these days needs, counted back from the end of the newest backup.\n"
+	"Then what no backup uses any more is removed, as \"prune\" does.\n"
 };
 
 static void
@@ -42,10 +44,24 @@ show_row(const omb_expire_row *row, void *arg)
 	omb_json_close(json, '}');
 }
 
+/* What prune does to packs is told as a sum. */
+static void
+ignore_pack(const omb_prune_pack *pack, void *arg)
+{
+}
+
+static void
+show_progress(const char *step, uint64_t bytes, uint64_t total, void *arg)
+{
+	omb_display_show(arg, step, bytes, total);
+}
+
 static void
 show_result(const omb_expire_config *config, const omb_expire_result *result,
 			bool done, omb_json *json)
 {
+	const omb_prune_result *pruned = config->pruned;
+	uint64_t freed = pruned->bytes_removed + pruned->bytes_saved;
 	char size[OMB_SIZE_TEXT];
 
 	if (json != NULL)
@@ -57,10 +73,9 @@ show_result(const omb_expire_config *config, const omb_expire_result *result,
 		omb_json_u64(json, "wal_files_kept", result->wal_kept);
 		omb_json_u64(json, "wal_files_dropped", result->wal_dropped);
 		omb_json_u64(json, "wal_bytes_dropped", result->wal_bytes_dropped);
-		omb_json_u64(json, "packs_dropped", result->prune.packs_removed);
-		omb_json_u64(json, "packs_rewritten", result->prune.packs_rewritten);
-		omb_json_u64(json, "pack_bytes_freed",
-					 result->prune.bytes_removed + result->prune.bytes_saved);
+		omb_json_u64(json, "packs_removed", pruned->packs_removed);
+		omb_json_u64(json, "packs_rewritten", pruned->packs_rewritten);
+		omb_json_u64(json, "pack_bytes_freed", freed);
 		return;
 	}
 	if (config->dry_run || done)
@@ -71,11 +86,10 @@ show_result(const omb_expire_config *config, const omb_expire_result *result,
 			   omb_size_format(result->wal_bytes_dropped, size),
 			   result->backups_kept, result->wal_kept);
 	if (done)
-		printf("Removed %" PRIu64 " packs and rewrote %" PRIu64 " (%s).\n",
-			   result->prune.packs_removed, result->prune.packs_rewritten,
-			   omb_size_format(result->prune.bytes_removed +
-								   result->prune.bytes_saved,
-							   size));
+		printf("Packs: %" PRIu64 " removed, %" PRIu64
+			   " rewritten, %s freed.\n",
+			   pruned->packs_removed, pruned->packs_rewritten,
+			   omb_size_format(freed, size));
 }
 
 typedef struct number_option
@@ -124,6 +138,7 @@ omb_command_expire(int argc, char **argv)
 	};
 	bool dry_run = false;
 	bool as_json = false;
+	const char *jobs_text = NULL;
 	const omb_option options[] = {
 		OMB_REPOSITORY_OPTIONS(where),
 		{ "keep-last", "N", "keep the newest N", &numbers[0].text, NULL,
@@ -143,11 +158,15 @@ omb_command_expire(int argc, char **argv)
 		{ "dry-run", NULL, "show what would be removed", NULL, &dry_run,
 		  NULL },
 		{ "json", NULL, "write JSON", NULL, &as_json, NULL },
+		{ "jobs", "N", "threads; default one per core, at most 8", &jobs_text,
+		  NULL, NULL },
 	};
 	omb_error err = OMB_ERROR_INIT;
 	omb_expire_config config;
 	omb_expire_result result;
 	omb_prune_config prune;
+	omb_prune_result pruned;
+	omb_display display;
 	omb_json json;
 	int status = omb_options_parse(&command, options,
 								   sizeof(options) / sizeof(options[0]), argc,
@@ -157,12 +176,18 @@ omb_command_expire(int argc, char **argv)
 		return status;
 	memset(&config, 0, sizeof(config));
 	config.dry_run = dry_run;
-	omb_prune_config_init(&prune);
-	config.prune = &prune;
 	config.row = show_row;
 	config.arg = as_json ? &json : NULL;
+	memset(&pruned, 0, sizeof(pruned));
+	omb_display_init(&display, false);
+	omb_prune_config_init(&prune);
+	prune.visit = ignore_pack;
+	prune.progress = show_progress;
+	prune.arg = &display;
+	config.prune = &prune;
+	config.pruned = &pruned;
 	if (read_rules(numbers, &config.rules, &err) == OMB_OK &&
-		omb_jobs_parse(NULL, &prune.jobs, &err) == OMB_OK &&
+		omb_jobs_parse(jobs_text, &prune.jobs, &err) == OMB_OK &&
 		omb_repository_options_open(&where, &config.repo, &err) == OMB_OK)
 	{
 		if (as_json)
@@ -172,6 +197,7 @@ omb_command_expire(int argc, char **argv)
 			omb_json_open(&json, "verdicts", '[');
 		}
 		(void) omb_expire(&config, &result, &err);
+		omb_display_end(&display);
 		if (as_json)
 			omb_json_close(&json, ']');
 		if (as_json || err.status == OMB_OK)

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "repo/pin.h"
+#include "repo/revision.h"
 #include "repo/walobject.h"
 #include "task/walrange.h"
 
@@ -34,7 +35,6 @@ typedef struct expire
 {
 	const omb_expire_config *config;
 	omb_expire_result *result;
-	omb_lock *lock;
 	omb_retain_plan plan;
 	uint64_t unreadable;
 	omb_wal_name last; /* segment counted last */
@@ -390,26 +390,40 @@ remove_object(const expire *e, const char *name, omb_error *err)
 	return err->status;
 }
 
+static omb_status
+remove_revision(const omb_revision *revision, void *arg, omb_error *err)
+{
+	const expire *e = arg;
+	size_t i;
+	char *name;
+
+	for (i = 0; i < e->plan.count; i++)
+	{
+		if (strcmp(e->plan.backup[i].id, revision->id) == 0)
+			break;
+	}
+	if (i == e->plan.count || e->plan.backup[i].keep)
+		return OMB_OK;
+	name = omb_revision_name(revision->id, revision->number);
+	(void) remove_object(e, name, err);
+	free(name);
+	return err->status;
+}
+
 /*
  * A backup without its WAL must never be listed, not even after a crash:
  * manifests go first, for good, and only then WAL.
  */
 static omb_status
-remove_backups(const expire *e, omb_error *err)
+remove_backups(expire *e, omb_error *err)
 {
-	size_t i;
+	omb_repository *repo = e->config->repo;
 
-	for (i = 0; i < e->plan.count && err->status == OMB_OK; i++)
-	{
-		if (!e->plan.backup[i].keep &&
-			omb_backup_remove(e->config->repo, e->plan.backup[i].id, err) ==
-				OMB_NOT_FOUND)
-			omb_error_clear(err);
-	}
+	(void) omb_revision_list(repo, remove_revision, e, err);
+	omb_revision_memory_clear(repo->revisions);
 	/* also when an earlier run that was cut short removed them */
 	if (err->status == OMB_OK)
-		(void) omb_store_settle(e->config->repo->store, OMB_BACKUP_FOLDER,
-								err);
+		(void) omb_store_settle(repo->store, OMB_BACKUP_FOLDER, err);
 	return err->status;
 }
 
@@ -426,44 +440,6 @@ remove_wal(const omb_store_entry *entry, void *arg, omb_error *err)
 	if (omb_retain_wal_decide(&e->plan, &name).why == OMB_RETAIN_UNUSED)
 		(void) remove_object(e, entry->name, err);
 	return err->status;
-}
-
-static void
-tell_pack(const omb_prune_pack *pack, void *arg)
-{
-	const expire *e = arg;
-
-	if (pack->verdict == OMB_PRUNE_MISSING || pack->verdict == OMB_PRUNE_SKIP)
-		tell(e, "pack", pack->name,
-			 pack->verdict == OMB_PRUNE_MISSING ? "missing" : "damaged",
-			 pack->reason);
-}
-
-static void
-ignore_progress(const char *step, uint64_t bytes, uint64_t total, void *arg)
-{
-	(void) step;
-	(void) bytes;
-	(void) total;
-	(void) arg;
-}
-
-/* Packs that no manifest names any more go under the same lock. */
-static omb_status
-remove_packs(expire *e, omb_error *err)
-{
-	omb_prune_config config;
-
-	if (e->config->prune == NULL)
-		return OMB_OK;
-	config = *e->config->prune;
-	config.repo = e->config->repo;
-	config.lock = e->lock;
-	config.dry_run = false;
-	config.visit = tell_pack;
-	config.progress = ignore_progress;
-	config.arg = e;
-	return omb_prune(&config, &e->result->prune, err);
 }
 
 static omb_status
@@ -484,10 +460,34 @@ remove_all(expire *e, omb_error *err)
 					   "folder \"" OMB_BACKUP_FOLDER "\" of the repository.");
 		return err->status;
 	}
-	if (remove_backups(e, err) == OMB_OK &&
-		omb_store_list(e->config->repo->store, OMB_WAL_FOLDER, true,
-					   remove_wal, e, err) == OMB_OK)
-		(void) remove_packs(e, err);
+	if (remove_backups(e, err) == OMB_OK)
+		(void) omb_store_list(e->config->repo->store, OMB_WAL_FOLDER, true,
+							  remove_wal, e, err);
+	return err->status;
+}
+
+/* Packs that no manifest names any more go under the same lock. */
+static omb_status
+prune(const omb_expire_config *config, const omb_lock *lock, omb_error *err)
+{
+	omb_prune_config pruning;
+	omb_prune_result *pruned = config->pruned;
+
+	if (config->prune == NULL)
+		return OMB_OK;
+	pruning = *config->prune;
+	pruning.repo = config->repo;
+	pruning.lock = lock;
+	if (omb_prune(&pruning, pruned, err) == OMB_OK &&
+		pruned->packs_missing + pruned->packs_skipped > 0)
+	{
+		(void) omb_error_set(err, OMB_DAMAGED,
+							 "%" PRIu64 " packs are missing, %" PRIu64
+							 " are damaged",
+							 pruned->packs_missing, pruned->packs_skipped);
+		omb_error_detail(err, "What no rule keeps was removed all the same.");
+		omb_error_hint(err, "Run \"omsupply_backup verify\".");
+	}
 	return err->status;
 }
 
@@ -495,6 +495,7 @@ omb_status
 omb_expire(const omb_expire_config *config, omb_expire_result *result,
 		   omb_error *err)
 {
+	omb_lock *lock = NULL;
 	expire e;
 
 	memset(result, 0, sizeof(*result));
@@ -502,16 +503,17 @@ omb_expire(const omb_expire_config *config, omb_expire_result *result,
 	e.config = config;
 	e.result = result;
 	e.plan.rules = config->rules;
-	if (omb_store_lock(config->repo->store, !config->dry_run, &e.lock, err) ==
+	if (omb_store_lock(config->repo->store, !config->dry_run, &lock, err) ==
 			OMB_OK &&
 		omb_backup_list(config->repo, add_backup, &e, err) == OMB_OK &&
 		read_timelines(&e, err) == OMB_OK && count_wal(&e, err) == OMB_OK)
 	{
 		omb_retain_decide(&e.plan);
-		if (tell_all(&e, err) == OMB_OK && !config->dry_run)
-			(void) remove_all(&e, err);
+		if (tell_all(&e, err) == OMB_OK && !config->dry_run &&
+			remove_all(&e, err) == OMB_OK)
+			(void) prune(config, lock, err);
 	}
-	omb_store_unlock(e.lock);
+	omb_store_unlock(lock);
 	omb_retain_clear(&e.plan);
 	return err->status;
 }

@@ -4,10 +4,10 @@
 #ifndef OMB_TASK_EXPIRE_H
 #define OMB_TASK_EXPIRE_H
 
-#include "task/prune.h"
 #include "task/retain.h"
 
 #include "repo/repository.h"
+#include "task/prune.h"
 
 /*
  * One verdict:
@@ -18,8 +18,6 @@
  *            history, or "A to B"
  *   gap      a segment, or "A to B"   missing: WAL that is not there though a
  *                                     kept backup has a use for it
- *   pack     its object               missing or damaged, though a backup uses
- *                                     it; told while packs are removed
  */
 typedef struct omb_expire_row
 {
@@ -34,11 +32,9 @@ typedef struct omb_expire_config
 	omb_repository *repo;
 	omb_retain_rules rules;
 	bool dry_run; /* tell, remove nothing */
-	/*
-	 * How packs are removed that no backup uses any more, or NULL to leave
-	 * them; repo, lock, dry_run and what it tells are expire's.
-	 */
+	/* Then prune, not in a dry run; both NULL for not. repo and lock are ours. */
 	const omb_prune_config *prune;
+	omb_prune_result *pruned;
 	void (*row)(const omb_expire_row *row, void *arg);
 	void *arg;
 } omb_expire_config;
@@ -51,12 +47,11 @@ typedef struct omb_expire_result
 	uint64_t wal_kept; /* files */
 	uint64_t wal_dropped;
 	uint64_t wal_bytes_dropped; /* as stored */
-	omb_prune_result prune;		/* not of a dry run */
 } omb_expire_result;
 
 /*
  * Tell the verdict on all backups, oldest first, and on all WAL; then remove
- * manifests, oldest first, then WAL, then packs. A crash at any point leaves a valid
+ * manifests, oldest first, then WAL, and then packs (task/prune.h). A crash at any point leaves a valid
  * repository, and doing it again finishes.
  *
  * Holds the store's lock, alone unless it is a dry run: OMB_BUSY while a

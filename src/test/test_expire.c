@@ -378,6 +378,33 @@ test_unreadable(void)
 	omb_repository_free(repo);
 }
 
+/* Prune may have been cut short with two revisions of a manifest there. */
+static void
+test_revisions(void)
+{
+	omb_repository *repo = new_history();
+	omb_error err = OMB_ERROR_INIT;
+	omb_buf rows = OMB_BUF_INIT;
+	omb_buf left = OMB_BUF_INIT;
+	omb_expire_result result;
+	omb_buf *manifest = omb_store_memory_bytes(
+		omb_store_fault_inner(repo->store), "backups/20261117T120000Z-0001");
+	omb_buf copy = OMB_BUF_INIT;
+
+	omb_buf_put(&copy, manifest->data, manifest->len);
+	ok(omb_store_put(repo->store, "backups/20261117T120000Z-0001.2", copy.data,
+					 copy.len, &err) == OMB_OK,
+	   "a backup has two revisions");
+	ok(run(repo, &rules, false, &rows, &result, &err) == OMB_OK &&
+		   result.backups_dropped == 3,
+	   "it counts once");
+	ok(strstr(names(repo, &left), "20261117") == NULL, "both are removed");
+	omb_buf_free(&copy);
+	omb_buf_free(&rows);
+	omb_buf_free(&left);
+	omb_repository_free(repo);
+}
+
 static void
 test_locks(void)
 {
@@ -554,6 +581,7 @@ main(void)
 	test_young_timeline();
 	test_gaps();
 	test_unreadable();
+	test_revisions();
 	test_locks();
 	test_pins();
 	test_faults(false);
