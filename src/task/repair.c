@@ -164,8 +164,8 @@ find_copy(const omb_repair_config *config, const omb_problem *problem)
 		return NULL;
 	/* of missing WAL only the file is known */
 	if (problem->kind == OMB_PROBLEM_WAL && wal.id[0] == '\0' &&
-		(!problem->missing ||
-		 omb_wal_find(config->from, wal.file, &wal, &ignored) != OMB_OK))
+		(!problem->missing || omb_wal_find(config->from, problem->wal.file,
+										   &wal, &ignored) != OMB_OK))
 		return NULL;
 	name = problem->kind == OMB_PROBLEM_WAL ? omb_wal_object_name(&wal) :
 											  omb_strdup(problem->object);
