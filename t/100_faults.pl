@@ -148,11 +148,13 @@ sub make_stale
 	append_to_file("$base/stale/strange/$_", 'strange') for 1 .. 3;
 	return;
 }
-# What pg_control says must be true: the sign of an unfinished restore, or that all is there.
+# What pg_control says must be true: the sign of an unfinished restore, or that
+# all is there, or nothing was changed.
 sub whole_or_unfinished
 {
 	my $control = "$base/restored/global/pg_control";
 	return 1 if !-e $control || slurp_file($control) =~ /^This data directory is incomplete/;
+	return 1 if -e "$base/stale" && system("diff -rq -x pg_control.tmp '$base/stale' '$base/restored' >/dev/null 2>&1") == 0;
 	return system("pg_verifybackup -n '$base/restored' >/dev/null 2>&1") == 0;
 }
 sub init { my ($at, $mode) = @_; return (run_with($at, $mode, '', 'omsupply_backup', 'init'))[0] == 0 }

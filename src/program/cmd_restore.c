@@ -43,6 +43,7 @@ typedef struct arguments
 	const char *action;
 	const char *jobs;
 	omb_value_list maps;
+	omb_value_list databases;
 	bool take_over;
 	bool manifest;
 	bool delta;
@@ -282,6 +283,17 @@ show_result(const omb_restore_config *config, omb_restore_result *result,
 		printf("WARNING: the backup has %u damaged pages; \"info %s\" names "
 			   "them.\n",
 			   (unsigned int) result->info.damaged_pages, result->plan.backup);
+	if (result->left_out_bytes > 0)
+	{
+		printf("%s of other databases are %s by empty files.\n",
+			   omb_size_format(result->left_out_bytes, text),
+			   config->dry_run ? "to be replaced" : "replaced");
+		if (!result->info.data_checksums)
+			printf("The cluster has no data checksums. If recovery stops with "
+				   "\"WAL contains references\nto invalid pages\" of other "
+				   "databases, start the server with "
+				   "-c ignore_invalid_pages=on.\n");
+	}
 	if (config->dry_run)
 	{
 		printf("%" PRIu64 " files, %s, would be restored into \"%s\".\n",
@@ -317,6 +329,10 @@ show_result(const omb_restore_config *config, omb_restore_result *result,
 		   strcmp(config->target_action, "pause") == 0 ?
 			   " waits for pg_wal_replay_resume()" :
 			   " shuts down");
+	if (result->left_out_bytes > 0)
+		printf(
+			"Then DROP the databases that were not restored: they cannot be "
+			"used.\n");
 	if (!config->take_over)
 		printf("It will not archive or back up into this repository until you "
 			   "execute\n\"SELECT backup_adopt()\" on it.\n");
@@ -375,6 +391,8 @@ run(arguments *args, omb_error *err)
 		config.backup = args->backup;
 		config.move = moves;
 		config.move_count = args->maps.count;
+		config.database = args->databases.value;
+		config.database_count = args->databases.count;
 		config.take_over = args->take_over;
 		config.write_manifest = args->manifest;
 		config.delta = args->delta;
@@ -392,6 +410,7 @@ run(arguments *args, omb_error *err)
 	omb_repository_free(config.repo);
 	free_maps(moves, args->maps.count);
 	free(args->maps.value);
+	free(args->databases.value);
 	free(key_file);
 	free(program);
 	free(pgdata);
@@ -424,6 +443,8 @@ omb_command_restore(int argc, char **argv)
 		  &args.action, NULL, NULL },
 		{ "tablespace-map", "OLD=NEW",
 		  "put a tablespace elsewhere; may repeat", NULL, NULL, &args.maps },
+		{ "database", "NAME", "only this database; may repeat", NULL, NULL,
+		  &args.databases },
 		{ "jobs", "N", "threads; default one per core, at most 8", &args.jobs,
 		  NULL, NULL },
 		{ "take-over", NULL, "the restored server replaces the original", NULL,

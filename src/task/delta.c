@@ -190,6 +190,15 @@ next_entry(delta *d, omb_error *err)
 	return err->status;
 }
 
+/* Will the next entry's file need space? */
+static bool
+needs_space(const delta *d)
+{
+	return !d->config->remove &&
+		   (d->config->leave_out == NULL ||
+			!d->config->leave_out(&d->entry, d->config->arg));
+}
+
 static void
 count_missing(delta *d)
 {
@@ -201,7 +210,7 @@ count_missing(delta *d)
 		return;
 	d->result->files_missing++;
 	d->result->bytes_missing += d->entry.size;
-	space->bytes += d->config->remove ? 0 : d->entry.size;
+	space->bytes += needs_space(d) ? d->entry.size : 0;
 }
 
 /* A regular file that is in the backup too. */
@@ -219,7 +228,7 @@ count_file(delta *d, omb_space *space, const char *source,
 	}
 	d->result->files_changed++;
 	d->result->bytes_changed += d->entry.size;
-	if (!d->config->remove && d->entry.size > has)
+	if (d->entry.size > has && needs_space(d))
 		space->bytes += d->entry.size - has;
 }
 

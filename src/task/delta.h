@@ -14,6 +14,8 @@ typedef struct omb_delta_config
 	omb_manifest *manifest; /* just opened */
 	/* else only look, and fill in what the spaces need and free */
 	bool remove;
+	/* Whether the content of a file will be a hole; or NULL. */
+	bool (*leave_out)(const omb_entry *entry, void *arg);
 	/* Called for what is not in the backup: a file, or a whole directory. */
 	void (*removal)(const char *path, uint64_t bytes, void *arg);
 	void *arg;

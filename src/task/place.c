@@ -401,6 +401,23 @@ make_directory(const omb_entry *entry, const char *path, omb_error *err)
 	return err->status;
 }
 
+/* Make a file's content as many zeros. */
+static void
+blank(omb_entry *entry)
+{
+	omb_extent zeros;
+
+	free(entry->extent);
+	entry->extent = NULL;
+	entry->extent_count = entry->extent_cap = 0;
+	entry->crc32c = omb_place_crc_of_zeros(entry->size);
+	memset(&zeros, 0, sizeof(zeros));
+	zeros.is_zero = true;
+	zeros.length = entry->size;
+	if (entry->size > 0)
+		omb_entry_add_extent(entry, &zeros);
+}
+
 static omb_status
 place_entry(placer *pl, omb_entry *entry, omb_error *err)
 {
@@ -410,6 +427,12 @@ place_entry(placer *pl, omb_entry *entry, omb_error *err)
 	{
 		omb_entry_clear(entry);
 		return OMB_OK;
+	}
+	if (pl->config->leave_out != NULL &&
+		pl->config->leave_out(entry, pl->config->arg))
+	{
+		blank(entry);
+		return add_file(pl, entry, path, err);
 	}
 	if (entry->type == OMB_ENTRY_FILE)
 		return pl->config->patch && omb_patch_looks_same(entry, path) ?

@@ -21,6 +21,8 @@ typedef struct omb_place_config
 	 * leave it out.
 	 */
 	char *(*locate)(const omb_entry *entry, void *arg);
+	/* Whether the content of a file is to be as many zeros; or NULL. */
+	bool (*leave_out)(const omb_entry *entry, void *arg);
 	/* Called in order after an entry is in place and proven. */
 	omb_status (*placed)(const omb_entry *entry, void *arg, omb_error *err);
 	/* Called now and then. */

@@ -57,6 +57,9 @@ typedef struct omb_place_context
 	omb_place_result *result;
 } omb_place_context;
 
+/* The CRC of that many zeros. */
+extern uint32_t omb_place_crc_of_zeros(uint64_t len);
+
 /* The work function of the pipeline; arg is an omb_place_context. */
 extern void omb_place_process(void *unit, int worker, void *arg);
 

@@ -40,6 +40,7 @@ typedef struct restore
 	omb_manifest *manifest;
 	char *config_dir; /* for configuration files from elsewhere */
 	omb_spaces spaces;
+	omb_databases databases; /* the chosen ones; none is all */
 	omb_entry control;
 	omb_pg_manifest *pg_manifest;
 } restore;
@@ -109,6 +110,11 @@ survey_entry(restore *r, omb_entry *entry, omb_error *err)
 		r->spaces.item[0].bytes += r->control.size;
 		return OMB_OK;
 	}
+	if (omb_databases_leave_out(&r->databases, entry))
+	{
+		r->result->left_out_bytes += entry->size;
+		return OMB_OK;
+	}
 	r->result->total_bytes += entry->size;
 	if (entry->type == OMB_ENTRY_FILE)
 		r->result->total_files++;
@@ -145,6 +151,14 @@ survey(restore *r, omb_error *err)
 	return err->status;
 }
 
+static bool
+leave_out(const omb_entry *entry, void *arg)
+{
+	const restore *r = arg;
+
+	return omb_databases_leave_out(&r->databases, entry);
+}
+
 static void
 report_removal(const char *path, uint64_t bytes, void *arg)
 {
@@ -166,6 +180,7 @@ compare(restore *r, bool remove, omb_error *err)
 		return err->status;
 	delta.spaces = &r->spaces;
 	delta.remove = remove;
+	delta.leave_out = leave_out;
 	delta.removal = report_removal;
 	delta.arg = r;
 	(void) omb_delta_compare(&delta, &r->result->delta, err);
@@ -248,8 +263,11 @@ placed(const omb_entry *entry, void *arg, omb_error *err)
 		return make_tablespace(r, entry, err);
 	if (entry->type != OMB_ENTRY_FILE)
 		return OMB_OK;
-	r->result->files++;
-	r->result->bytes += entry->size;
+	if (!omb_databases_leave_out(&r->databases, entry))
+	{
+		r->result->files++;
+		r->result->bytes += entry->size;
+	}
 	if (r->pg_manifest != NULL && entry->root == OMB_ROOT_PGDATA)
 		omb_pg_manifest_add(r->pg_manifest, entry->path, entry->size,
 							entry->mtime, entry->crc32c);
@@ -275,6 +293,7 @@ copy_files(restore *r, omb_error *err)
 	place.jobs = r->config->jobs;
 	place.patch = r->delta;
 	place.locate = locate;
+	place.leave_out = leave_out;
 	place.placed = placed;
 	place.progress = copy_progress;
 	place.arg = r;
@@ -498,6 +517,10 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 		(!r.delta || omb_restore_check_cluster(config->pgdata,
 											   result->info.system_identifier,
 											   err) == OMB_OK) &&
+		(config->database_count == 0 ||
+		 omb_databases_find(config->repo, result->plan.backup,
+							config->database, config->database_count,
+							&r.databases, err) == OMB_OK) &&
 		survey(&r, err) == OMB_OK &&
 		omb_spaces_check(&r.spaces, config->move, config->move_count, err) ==
 			OMB_OK &&
@@ -505,6 +528,7 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 		plan_delta(&r, err) == OMB_OK &&
 		omb_spaces_check_room(&r.spaces, err) == OMB_OK && !config->dry_run)
 		(void) lock_and_copy(&r, err);
+	omb_databases_clear(&r.databases);
 	omb_spaces_clear(&r.spaces);
 	omb_entry_clear(&r.control);
 	free(r.config_dir);

@@ -4,6 +4,7 @@
 #ifndef OMB_TASK_RESTORE_H
 #define OMB_TASK_RESTORE_H
 
+#include "task/databases.h"
 #include "task/delta.h"
 #include "task/place.h"
 #include "task/plan.h"
@@ -20,6 +21,8 @@ typedef struct omb_restore_config
 	const char *target_action;
 	const omb_tablespace_move *move;
 	size_t move_count;
+	const char *const *database; /* only these, unless database_count is 0 */
+	size_t database_count;
 	int jobs;
 	bool take_over;
 	bool write_manifest;
@@ -40,6 +43,7 @@ typedef struct omb_restore_result
 	omb_backup_info info; /* texts owned; omb_backup_info_clear */
 	uint64_t total_bytes; /* of the backup, also when nothing was copied */
 	uint64_t total_files;
+	uint64_t left_out_bytes; /* of databases that were not chosen */
 	uint64_t bytes;
 	uint64_t files;
 	bool is_delta; /* the directory had something in it */
