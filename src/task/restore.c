@@ -20,7 +20,7 @@
 #include "task/place.h"
 #include "task/recoveryconf.h"
 #include "task/restorecheck.h"
-#include "task/unfinished.h"
+#include "task/restoremark.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -419,8 +419,8 @@ prepare(restore *r, omb_error *err)
 {
 	const omb_backup_info *info = &r->manifest->info;
 
-	if (omb_unfinished_write(r->config->pgdata, info->system_identifier,
-							 err) != OMB_OK ||
+	if (omb_restore_mark_write(r->config->pgdata, info->system_identifier,
+							   err) != OMB_OK ||
 		!r->delta)
 		return err->status;
 	r->config->progress("removing what is not in the backup", 0, 0,

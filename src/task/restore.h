@@ -54,7 +54,7 @@ typedef struct omb_restore_result
 
 /*
  * Plan, check, copy, sync. Until it has succeeded the directory has the sign
- * of an unfinished restore instead of pg_control (task/unfinished.h), so no
+ * of an unfinished restore instead of pg_control (task/restoremark.h), so no
  * server starts from it, and a delta restore may go on with it.
  */
 extern omb_status omb_restore(const omb_restore_config *config,
