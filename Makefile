@@ -127,7 +127,7 @@ build/asan/%.o: src/%.c
 
 -include $(CORE_TEST_OBJS:.o=.d)
 
-build/test/test_%: src/test/test_%.c src/test/tap.h $(CORE_TEST_OBJS)
+build/test/test_%: src/test/test_%.c $(wildcard src/test/*.h) $(CORE_TEST_OBJS)
 	@mkdir -p $(@D)
 	@$(CC) $(TEST_CFLAGS) $< $(CORE_TEST_OBJS) $(PROGRAM_LIBS) -o $@
 
@@ -152,4 +152,4 @@ check-tap: instroot build/tests/faultshim.so
 	@scripts/prove.sh $(or $(TESTS),t/*.pl)
 
 bench: instroot
-	@bench/run.sh
+	@bench/full.sh

@@ -21,6 +21,8 @@ fi
 
 # the user may not be able to read the checkout
 cp -a t "$SCRATCH/t"
+cp -a src/test/data/golden "$SCRATCH/golden"
+export OMB_GOLDEN=$SCRATCH/golden
 mkdir -p "$SCRATCH/bin"
 if [ -d build/tests ]; then cp -a build/tests/. "$SCRATCH/bin/"; fi
 mkdir -p "$SCRATCH/work"

@@ -85,6 +85,89 @@ SELECT p.pid, p.backup_id, p.label, p.kind, p.phase, p.requested_by,
 COMMENT ON VIEW backup_progress
 IS 'the backup that is running now, if any';
 
+CREATE TABLE backup_retention (
+	store pg_catalog.text PRIMARY KEY DEFAULT 'local',
+	keep_last pg_catalog.int4 CHECK (keep_last OPERATOR(pg_catalog.>=) 0),
+	keep_days pg_catalog.int4 CHECK (keep_days OPERATOR(pg_catalog.>=) 0),
+	keep_weeks pg_catalog.int4 CHECK (keep_weeks OPERATOR(pg_catalog.>=) 0),
+	keep_months pg_catalog.int4 CHECK (keep_months OPERATOR(pg_catalog.>=) 0),
+	keep_years pg_catalog.int4 CHECK (keep_years OPERATOR(pg_catalog.>=) 0),
+	keep_wal_days pg_catalog.int4 CHECK (keep_wal_days OPERATOR(pg_catalog.>=) 0),
+	minimum pg_catalog.int4 NOT NULL DEFAULT 1 CHECK (minimum OPERATOR(pg_catalog.>=) 0)
+);
+COMMENT ON TABLE backup_retention
+IS 'which backups and how much WAL backup_expire() keeps; a rule that is null or 0 is not set';
+
+-- A dump has the row that CREATE EXTENSION makes, too: it takes its place.
+CREATE FUNCTION backup_retention_replace()
+RETURNS pg_catalog.trigger
+AS 'MODULE_PATHNAME', 'omb_backup_retention_replace'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION backup_retention_replace()
+IS 'trigger: a new row of backup_retention takes the place of the old one for that store';
+CREATE TRIGGER backup_retention_replace
+BEFORE INSERT ON backup_retention
+FOR EACH ROW EXECUTE FUNCTION backup_retention_replace();
+
+INSERT INTO backup_retention (store, keep_last, keep_days, keep_weeks, keep_months, keep_wal_days)
+VALUES ('local', 3, 7, 5, 12, 8);
+SELECT pg_catalog.pg_extension_config_dump('backup_retention', '');
+
+CREATE FUNCTION backup_expire_rows(dry_run pg_catalog.bool,
+								   keep_last pg_catalog.int4,
+								   keep_days pg_catalog.int4,
+								   keep_weeks pg_catalog.int4,
+								   keep_months pg_catalog.int4,
+								   keep_years pg_catalog.int4,
+								   keep_wal_days pg_catalog.int4,
+								   minimum pg_catalog.int4,
+								   OUT object pg_catalog.text,
+								   OUT name pg_catalog.text,
+								   OUT verdict pg_catalog.text,
+								   OUT reason pg_catalog.text)
+RETURNS SETOF pg_catalog.record
+AS 'MODULE_PATHNAME', 'omb_backup_expire'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE;
+COMMENT ON FUNCTION backup_expire_rows(pg_catalog.bool, pg_catalog.int4, pg_catalog.int4, pg_catalog.int4, pg_catalog.int4, pg_catalog.int4, pg_catalog.int4, pg_catalog.int4)
+IS 'backup_expire() with the rules given';
+
+-- without a row for the store no rule is set, and everything is kept
+CREATE FUNCTION backup_expire(dry_run pg_catalog.bool DEFAULT false)
+RETURNS TABLE (object pg_catalog.text, name pg_catalog.text,
+			   verdict pg_catalog.text, reason pg_catalog.text)
+LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT e.object, e.name, e.verdict, e.reason
+	  FROM (SELECT 'local'::pg_catalog.text AS store) AS s
+	  LEFT JOIN backup_retention AS r ON r.store OPERATOR(pg_catalog.=) s.store,
+		   LATERAL backup_expire_rows(backup_expire.dry_run, r.keep_last, r.keep_days,
+									  r.keep_weeks, r.keep_months, r.keep_years,
+									  r.keep_wal_days, r.minimum) AS e;
+END;
+COMMENT ON FUNCTION backup_expire(pg_catalog.bool)
+IS 'remove backups and WAL that no rule of backup_retention keeps; the verdict on each with its reason';
+
+CREATE FUNCTION backup_pin(id pg_catalog.text, reason pg_catalog.text DEFAULT NULL)
+RETURNS pg_catalog.void
+AS 'MODULE_PATHNAME', 'omb_backup_pin'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE;
+COMMENT ON FUNCTION backup_pin(pg_catalog.text, pg_catalog.text)
+IS 'keep a backup whatever the rules of backup_retention say';
+
+CREATE FUNCTION backup_unpin(id pg_catalog.text)
+RETURNS pg_catalog.void
+AS 'MODULE_PATHNAME', 'omb_backup_unpin'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION backup_unpin(pg_catalog.text)
+IS 'leave a backup to the rules of backup_retention again';
+
+REVOKE ALL ON backup_retention FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_retention_replace() FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_expire_rows(pg_catalog.bool, pg_catalog.int4, pg_catalog.int4, pg_catalog.int4, pg_catalog.int4, pg_catalog.int4, pg_catalog.int4, pg_catalog.int4) FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_expire(pg_catalog.bool) FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_pin(pg_catalog.text, pg_catalog.text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_unpin(pg_catalog.text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION backup_now(pg_catalog.text, pg_catalog.text, pg_catalog.bool) FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_cancel() FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_list() FROM PUBLIC;

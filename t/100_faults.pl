@@ -1,5 +1,5 @@
 # Each operation on files fails once, with an error and with a kill, in init,
-# backup, archiving and restore. After each failure the repository verifies
+# backup, archiving, restore and expire. After each failure the repository verifies
 # and doing it again succeeds.
 use strict;
 use warnings;
@@ -95,6 +95,36 @@ sub restore
 		'--jobs', '1', '--backup-manifest');
 	return $status == 0;
 }
+sub expire
+{
+	my ($at, $mode) = @_;
+	return (run_with($at, $mode, '', 'omsupply_backup', 'expire', '--keep-last', '1'))[0] == 0;
+}
+# Two backups, and WAL that none needs; the repository as it was before.
+sub prepare_expire
+{
+	if (!-e "$base/template")
+	{
+		clear_repository();
+		init(0, '');
+		(archive(0, '') && backup(0, '') && backup(0, '')) or die;
+		my $old = '000000010000000000000000-' . 'a' x 32;
+		append_to_file("$repo->{dir}/wal/00000001/0000000100000000/$old", 'old');
+		PostgreSQL::Test::Utils::system_or_bail('cp', '-a', $repo->{dir}, "$base/template");
+	}
+	PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', $repo->{dir});
+	PostgreSQL::Test::Utils::system_or_bail('cp', '-a', "$base/template", $repo->{dir});
+	return;
+}
+# What is listed can be restored; WAL goes only after the backup that is not kept.
+sub expired_soundly
+{
+	my @ids = split /\n/, (program($repo, 'list'))[1] =~ s/^backup .*\n//r =~ s/ .*//gr;
+	my @old = glob "$repo->{dir}/wal/*/*/000000010000000000000000-*";
+	return 0 if @ids < 1 || @ids > 2 || (@ids == 2 && !@old);
+	for my $id (@ids) { return 0 if (program($repo, 'verify', $id))[0] != 0 }
+	return 1;
+}
 # over a directory in which much is wrong; doing it again goes on with what is there
 sub delta
 {
@@ -135,11 +165,12 @@ my %steps = (
 	init => { before => \&clear_repository, run => \&init, after => sub { 1 } },
 	archive => { before => sub { clear_repository(); init(0, ''); }, run => \&archive, after => \&verifies },
 	backup => { before => sub { clear_repository(); init(0, ''); archive(0, '') or die; }, run => \&backup, after => \&verifies },
+	expire => { before => \&prepare_expire, run => \&expire, after => \&expired_soundly },
 	restore => { before => sub { 1 }, run => \&restore,
 		after => \&whole_or_unfinished },
 	delta => { before => sub { 1 }, run => \&delta, after => \&whole_or_unfinished },
 );
-for my $step (qw(init archive backup restore delta))
+for my $step (qw(init archive backup restore delta expire))
 {
 	make_stale() if $step eq 'delta';
 	for my $mode (qw(errno kill))
@@ -160,6 +191,8 @@ for my $step (qw(init archive backup restore delta))
 			push @wrong, "$at: doing it again fails"
 			  unless $steps{$step}{run}->(0, '') || ($step eq 'init' && (program($repo, 'list'))[0] == 0);
 			push @wrong, "$at: the repository does not verify after that" unless $steps{$step}{after}->();
+			push @wrong, "$at: something is left"
+			  if $step eq 'expire' && (() = glob "$repo->{dir}/{backups/*,wal/*/*/*}") != 2;
 			last if @wrong > 3 || $at > 400;
 		}
 		is("@wrong", '', "$step, $mode: $at operations, each of which failed once");

@@ -138,7 +138,7 @@ like($out, qr/, 8\.0 kB were written/, 'one block is written');
 is(tree(0, $new, "$base/new_space"), tree(0, $fresh, "$base/fresh_space"), 'and the damage is gone');
 
 # cut short anywhere: never startable, never mistaken, and it can be repeated
-for my $at (8, 20, 60)
+for my $at (12, 25, 60)
 {
 	PostgreSQL::Test::Utils::system_or_bail('truncate', '-s', '100000', $victim);
 	unlink glob "$new/base/5/12*";

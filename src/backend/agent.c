@@ -445,6 +445,7 @@ sqlstate_of(const char *status)
 				  { "unsupported", ERRCODE_FEATURE_NOT_SUPPORTED },
 				  { "refused", ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE },
 				  { "usage", ERRCODE_INVALID_PARAMETER_VALUE },
+				  { "busy", ERRCODE_OBJECT_IN_USE },
 				  { "not_found", ERRCODE_UNDEFINED_FILE } };
 	int i;
 

@@ -26,11 +26,17 @@
 
 #define RECEIVE_MS 1000L
 
+/* Of a pin; the program has the same limit for reasons. */
+#define PIN_TEXT_MAX 1000
+
 PG_FUNCTION_INFO_V1(omb_backup_now);
 PG_FUNCTION_INFO_V1(omb_backup_cancel);
 PG_FUNCTION_INFO_V1(omb_backup_list);
 PG_FUNCTION_INFO_V1(omb_backup_adopt);
 PG_FUNCTION_INFO_V1(omb_backup_progress);
+PG_FUNCTION_INFO_V1(omb_backup_expire);
+PG_FUNCTION_INFO_V1(omb_backup_pin);
+PG_FUNCTION_INFO_V1(omb_backup_unpin);
 
 /* ---- checks ---- */
 
@@ -114,16 +120,12 @@ check_label(const char *label)
 static void
 check_kind(const char *kind)
 {
-	if (strcmp(kind, "auto") == 0 || strcmp(kind, "full") == 0)
+	if (strcmp(kind, "auto") == 0 || strcmp(kind, "full") == 0 ||
+		strcmp(kind, "incremental") == 0)
 		return;
-	if (strcmp(kind, "incremental") == 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("incremental backups are not supported by this "
-							   "version"),
-						errhint("Use \"auto\" or \"full\".")));
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("invalid kind of backup \"%s\"", kind),
-					errhint("Use \"auto\" or \"full\".")));
+					errhint("Use \"auto\", \"full\" or \"incremental\".")));
 }
 
 /* ---- backup_now ---- */
@@ -292,13 +294,20 @@ omb_backup_cancel(PG_FUNCTION_ARGS)
 
 /* ---- functions that ask the program ---- */
 
-/* Start a short job of the program. */
+/* Begin a short job of the program, which more can be put to. */
 static void
-start_job(const char *type)
+begin_job(const char *type)
 {
 	check_repository();
 	omb_agent_start();
 	omb_agent_begin_job(type);
+}
+
+/* Start one that needs no more. */
+static void
+start_job(const char *type)
+{
+	begin_job(type);
 	(void) omb_agent_send();
 }
 
@@ -420,6 +429,99 @@ omb_backup_adopt(PG_FUNCTION_ARGS)
 	}
 	PG_END_TRY();
 	PG_RETURN_TEXT_P(instance);
+}
+
+/* ---- retention ---- */
+
+Datum
+omb_backup_expire(PG_FUNCTION_ARGS)
+{
+	static const char *const rules[] = { "keep_last",  "keep_days",
+										 "keep_weeks", "keep_months",
+										 "keep_years", "keep_wal_days",
+										 "minimum" };
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	bool dry_run = PG_ARGISNULL(0) ? false : PG_GETARG_BOOL(0);
+	omb_fields fields;
+	int i;
+
+	InitMaterializedSRF(fcinfo, 0);
+	PG_TRY();
+	{
+		begin_job("expire");
+		omb_agent_put_u64("dry_run", dry_run ? 1 : 0);
+		for (i = 0; i < (int) lengthof(rules); i++)
+		{
+			/* a rule that is NULL is not set */
+			if (!PG_ARGISNULL(i + 1))
+				omb_agent_put_u64(rules[i],
+								  (uint64) Max(PG_GETARG_INT32(i + 1), 0));
+		}
+		(void) omb_agent_send();
+		while (next_line(&fields))
+		{
+			Datum values[4];
+			bool nulls[4] = { 0 };
+
+			values[0] = text_field(&fields, "object");
+			values[1] = text_field(&fields, "name");
+			values[2] = text_field(&fields, "verdict");
+			values[3] = text_field(&fields, "reason");
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values,
+								 nulls);
+		}
+	}
+	PG_FINALLY();
+	{
+		omb_agent_stop();
+	}
+	PG_END_TRY();
+	return (Datum) 0;
+}
+
+static void
+run_pin_job(const char *type, const char *id, const char *reason)
+{
+	omb_fields fields;
+
+	/* a line of the protocol holds only so much */
+	if (strlen(id) > PIN_TEXT_MAX || strlen(reason) > PIN_TEXT_MAX)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the %s is too long (at most %d bytes)",
+							   strlen(id) > PIN_TEXT_MAX ? "id" : "reason",
+							   PIN_TEXT_MAX)));
+	PG_TRY();
+	{
+		begin_job(type);
+		omb_agent_put("backup", id);
+		omb_agent_put("reason", reason);
+		(void) omb_agent_send();
+		while (next_line(&fields))
+			;
+	}
+	PG_FINALLY();
+	{
+		omb_agent_stop();
+	}
+	PG_END_TRY();
+}
+
+Datum
+omb_backup_pin(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("the id of a backup must not be null")));
+	run_pin_job("pin", text_to_cstring(PG_GETARG_TEXT_PP(0)),
+				PG_ARGISNULL(1) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	PG_RETURN_VOID();
+}
+
+Datum
+omb_backup_unpin(PG_FUNCTION_ARGS)
+{
+	run_pin_job("unpin", text_to_cstring(PG_GETARG_TEXT_PP(0)), "");
+	PG_RETURN_VOID();
 }
 
 /* ---- backup_progress ---- */

@@ -26,7 +26,8 @@ typedef enum omb_status
 	OMB_UNSUPPORTED, /* written by a version this one does not know */
 	OMB_REFUSED,	 /* doing it now would endanger data; see the hint */
 	OMB_CANCELLED,	 /* stopped on request */
-	OMB_USAGE		 /* the caller's arguments make no sense */
+	OMB_USAGE,		 /* the caller's arguments make no sense */
+	OMB_BUSY		 /* another program holds what is needed */
 } omb_status;
 
 typedef struct omb_error

@@ -138,7 +138,7 @@ omb_agent_error_fields(const omb_error *err)
 	static const char *const words[] = {
 		"ok",	   "failed",	"not_found", "exists",
 		"damaged", "wrong_key", "no_space",	 "unsupported",
-		"refused", "cancelled", "usage"
+		"refused", "cancelled", "usage",	 "busy"
 	};
 
 	omb_agent_text("status", words[err->status]);

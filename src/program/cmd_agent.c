@@ -11,8 +11,10 @@
 #include "pgfmt/page.h"
 #include "pgfmt/walname.h"
 #include "repo/claim.h"
+#include "repo/pin.h"
 #include "task/archive.h"
 #include "task/backup.h"
+#include "task/expire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,7 +198,7 @@ commit_step(omb_backup *backup, omb_error *err)
 		return err->status;
 	omb_agent_begin("done");
 	omb_agent_text("id", info->id);
-	omb_agent_u64("bytes_read", info->bytes);
+	omb_agent_u64("bytes_read", info->bytes_read);
 	omb_agent_u64("bytes_stored", info->bytes_stored);
 	omb_agent_u64("files", info->files);
 	omb_agent_u64("damaged_pages", info->damaged_pages);
@@ -218,6 +220,7 @@ describe_backup(const agent_job *job, omb_backup_config *config,
 	config->key_file = key_file_or_null(job);
 	config->pgdata = job->pgdata;
 	config->label = job_text(job, "label");
+	config->kind = kind;
 	config->program_version = OMB_VERSION;
 	config->system_identifier = job->system_identifier;
 	config->compression = job->compression;
@@ -232,7 +235,8 @@ describe_backup(const agent_job *job, omb_backup_config *config,
 			config_file[config->config_count++] = fields->item[i].value;
 	}
 	config->config_file = config_file;
-	if (strcmp(kind, "auto") != 0 && strcmp(kind, "full") != 0)
+	if (strcmp(kind, "auto") != 0 && strcmp(kind, "full") != 0 &&
+		strcmp(kind, "incremental") != 0)
 		return omb_error_set(err, OMB_UNSUPPORTED,
 							 "backup kind \"%s\" is not supported", kind);
 	if (!omb_fields_get_u32(fields, "pg_version", &config->pg_version))
@@ -319,6 +323,9 @@ run_archive(const agent_job *job, omb_error *err)
 			}
 		}
 		free(line);
+		/* the next agent opens the repository that is there then */
+		if (failure.status == OMB_REFUSED)
+			break;
 	}
 	omb_archive_free(archive);
 	return err->status;
@@ -401,6 +408,144 @@ run_adopt(const agent_job *job, omb_error *err)
 	return err->status;
 }
 
+/* ---- expire and pins ---- */
+
+/*
+ * Open the repository. To change what it keeps is for the server that it
+ * belongs to, not for a copy with settings of its own.
+ */
+static omb_status
+open_owned(const agent_job *job, bool changes, omb_repository **repo,
+		   omb_error *err)
+{
+	uint32_t claim;
+
+	if (omb_repository_open_at(job->repository, key_file_or_null(job), NULL,
+							   repo, err) != OMB_OK)
+		return err->status;
+	if (changes && omb_claim_check(*repo, job->pgdata, job->system_identifier,
+								   &claim, err) != OMB_OK)
+	{
+		omb_repository_free(*repo);
+		*repo = NULL;
+	}
+	return err->status;
+}
+
+static void
+send_verdict(const omb_expire_row *row, void *arg)
+{
+	omb_agent_begin("verdict");
+	omb_agent_text("object", row->object);
+	omb_agent_text("name", row->name);
+	omb_agent_text("verdict", row->verdict);
+	omb_agent_text("reason", row->reason);
+	omb_agent_end();
+}
+
+static void
+ignore_pack(const omb_prune_pack *pack, void *arg)
+{
+}
+
+static void
+ignore_progress(const char *step, uint64_t bytes, uint64_t total, void *arg)
+{
+}
+
+static omb_status
+describe_expire(const agent_job *job, omb_expire_config *config,
+				omb_error *err)
+{
+	omb_retain_rules *rules = &config->rules;
+	const struct
+	{
+		const char *name;
+		uint32_t *value;
+	} numbers[] = { { "keep_last", &rules->keep_last },
+					{ "keep_days", &rules->keep_days },
+					{ "keep_weeks", &rules->keep_weeks },
+					{ "keep_months", &rules->keep_months },
+					{ "keep_years", &rules->keep_years },
+					{ "keep_wal_days", &rules->keep_wal_days },
+					{ "minimum", &rules->minimum } };
+	uint32_t dry_run = 0;
+	size_t i;
+
+	memset(config, 0, sizeof(*config));
+	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+	{
+		if (omb_fields_get(&job->fields, numbers[i].name) != NULL &&
+			!omb_fields_get_u32(&job->fields, numbers[i].name,
+								numbers[i].value))
+			return invalid(numbers[i].name, err);
+	}
+	if (!omb_fields_get_u32(&job->fields, "dry_run", &dry_run))
+		return invalid("dry_run", err);
+	config->dry_run = dry_run != 0;
+	config->row = send_verdict;
+	return OMB_OK;
+}
+
+static omb_status
+run_expire(const agent_job *job, omb_error *err)
+{
+	omb_expire_config config;
+	omb_expire_result result;
+	omb_prune_config prune;
+	omb_prune_result pruned;
+
+	memset(&pruned, 0, sizeof(pruned));
+	omb_prune_config_init(&prune);
+	prune.compression = job->compression;
+	prune.jobs = job->jobs;
+	prune.visit = ignore_pack;
+	prune.progress = ignore_progress;
+	if (describe_expire(job, &config, err) != OMB_OK ||
+		open_owned(job, !config.dry_run, &config.repo, err) != OMB_OK)
+		return err->status;
+	config.prune = &prune;
+	config.pruned = &pruned;
+	if (omb_expire(&config, &result, err) == OMB_OK)
+	{
+		omb_agent_begin("done");
+		omb_agent_u64("backups_kept", result.backups_kept);
+		omb_agent_u64("backups_dropped", result.backups_dropped);
+		omb_agent_u64("wal_files_kept", result.wal_kept);
+		omb_agent_u64("wal_files_dropped", result.wal_dropped);
+		omb_agent_u64("wal_bytes_dropped", result.wal_bytes_dropped);
+		omb_agent_u64("packs_removed", pruned.packs_removed);
+		omb_agent_u64("packs_rewritten", pruned.packs_rewritten);
+		omb_agent_u64("pack_bytes_freed",
+					  pruned.bytes_removed + pruned.bytes_saved);
+		omb_agent_end();
+	}
+	omb_repository_free(config.repo);
+	return err->status;
+}
+
+static omb_status
+run_pin(const agent_job *job, omb_error *err)
+{
+	const char *backup = job_text(job, "backup");
+	bool unpin = strcmp(job_text(job, "type"), "unpin") == 0;
+	omb_repository *repo;
+
+	if (open_owned(job, true, &repo, err) != OMB_OK)
+		return err->status;
+	if (unpin)
+		(void) omb_pin_remove(repo, backup, err);
+	else
+		(void) omb_pin_put(repo, backup, job_text(job, "reason"), err);
+	if (err->status == OMB_OK)
+	{
+		omb_agent_begin("done");
+		omb_agent_end();
+	}
+	omb_repository_free(repo);
+	return err->status;
+}
+
 int
 omb_command_agent(int argc, char **argv)
 {
@@ -408,10 +553,10 @@ omb_command_agent(int argc, char **argv)
 	{
 		const char *type;
 		omb_status (*run)(const agent_job *job, omb_error *err);
-	} types[] = { { "backup", run_backup },
-				  { "archive", run_archive },
-				  { "list", run_list },
-				  { "adopt", run_adopt } };
+	} types[] = { { "backup", run_backup }, { "archive", run_archive },
+				  { "list", run_list },		{ "adopt", run_adopt },
+				  { "expire", run_expire }, { "pin", run_pin },
+				  { "unpin", run_pin } };
 	agent_job job;
 	omb_error err = OMB_ERROR_INIT;
 	const char *type;

@@ -15,7 +15,7 @@ static const omb_command command = { "info", "BACKUP",
 									 "Show all about one backup.", NULL };
 
 static void
-print_facts(const omb_backup_info *info)
+print_facts(const omb_backup_info *info, const omb_pin *pin)
 {
 	char text[OMB_TIME_TEXT];
 	char other[OMB_TIME_TEXT];
@@ -31,6 +31,8 @@ print_facts(const omb_backup_info *info)
 		   omb_lsn_format(info->stop_lsn, other), info->stop_timeline);
 	printf("size:               %s in %" PRIu64 " files\n",
 		   omb_size_format(info->bytes, text), info->files);
+	if (info->parent != NULL && info->parent[0] != 0)
+		printf("builds upon:        %s\n", info->parent);
 	printf("stored:             %s\n",
 		   omb_size_format(info->bytes_stored, text));
 	printf("data checksums:     %s\n",
@@ -41,6 +43,9 @@ print_facts(const omb_backup_info *info)
 		   info->pg_version % 10000);
 	printf("system identifier:  %" PRIu64 "\n", info->system_identifier);
 	printf("made by:            omsupply_backup %s\n", info->program_version);
+	if (pin->pinned)
+		printf("pinned:             %s\n",
+			   pin->reason[0] ? pin->reason : "no reason given");
 }
 
 /* Damaged pages and tablespaces are in the entries. */
@@ -94,6 +99,7 @@ omb_command_info(int argc, char **argv)
 	omb_error err = OMB_ERROR_INIT;
 	omb_repository *repo = NULL;
 	omb_manifest *manifest = NULL;
+	omb_pin pin = { false, NULL, 0 };
 	omb_json json;
 	const char *backup;
 	int status = omb_options_parse(&command, options,
@@ -103,16 +109,18 @@ omb_command_info(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	if (omb_repository_options_open(&where, &repo, &err) == OMB_OK &&
-		omb_manifest_open(repo, backup, &manifest, &err) == OMB_OK)
+		omb_manifest_open(repo, backup, &manifest, &err) == OMB_OK &&
+		omb_pin_read(repo, backup, &pin, &err) == OMB_OK)
 	{
 		if (as_json)
 		{
 			omb_json_begin(&json, stdout);
 			omb_json_open(&json, NULL, '{');
 			omb_show_info_json(&json, &manifest->info);
+			omb_show_pin_json(&json, &pin);
 		}
 		else
-			print_facts(&manifest->info);
+			print_facts(&manifest->info, &pin);
 		(void) show_entries(manifest, as_json ? &json : NULL, &err);
 		if (as_json)
 		{
@@ -122,6 +130,7 @@ omb_command_info(int argc, char **argv)
 	}
 	if (err.status != OMB_OK)
 		omb_print_error(&err);
+	omb_pin_clear(&pin);
 	omb_manifest_close(manifest);
 	omb_repository_free(repo);
 	return omb_exit_status(err.status);

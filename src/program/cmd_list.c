@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "repo/pin.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,7 +25,7 @@ typedef struct list_state
 } list_state;
 
 static void
-print_row(const omb_backup_info *info)
+print_row(const omb_backup_info *info, const omb_pin *pin)
 {
 	char when[OMB_TIME_TEXT];
 	char size[OMB_SIZE_TEXT];
@@ -32,10 +33,11 @@ print_row(const omb_backup_info *info)
 
 	/* whole seconds */
 	(void) omb_time_format(info->stop_time / 1000000 * 1000000, when);
-	printf("%-22s %-6s %-23s %10s %10s  %s%s\n", info->id, info->kind, when,
+	printf("%-22s %-11s %-23s %10s %10s  %s%s%s\n", info->id, info->kind, when,
 		   omb_size_format(info->bytes, size),
 		   omb_size_format(info->bytes_stored, stored), info->label,
-		   info->damaged_pages > 0 ? "  (DAMAGED PAGES)" : "");
+		   info->damaged_pages > 0 ? "  (DAMAGED PAGES)" : "",
+		   pin->pinned ? "  (pinned)" : "");
 }
 
 static omb_status
@@ -43,6 +45,7 @@ show_backup(const char *id, void *arg, omb_error *err)
 {
 	list_state *state = arg;
 	omb_manifest *manifest;
+	omb_pin pin;
 
 	if (omb_manifest_open(state->repo, id, &manifest, err) != OMB_OK)
 	{
@@ -52,20 +55,27 @@ show_backup(const char *id, void *arg, omb_error *err)
 		state->damaged++;
 		return OMB_OK;
 	}
+	if (omb_pin_read(state->repo, id, &pin, err) != OMB_OK)
+	{
+		omb_manifest_close(manifest);
+		return err->status;
+	}
 	if (state->json != NULL)
 	{
 		omb_json_open(state->json, NULL, '{');
 		omb_show_info_json(state->json, &manifest->info);
+		omb_show_pin_json(state->json, &pin);
 		omb_json_close(state->json, '}');
 	}
 	else
 	{
 		if (state->count == 0)
-			printf("%-22s %-6s %-23s %10s %10s  %s\n", "backup", "kind",
+			printf("%-22s %-11s %-23s %10s %10s  %s\n", "backup", "kind",
 				   "finished", "size", "stored", "label");
-		print_row(&manifest->info);
+		print_row(&manifest->info, &pin);
 	}
 	state->count++;
+	omb_pin_clear(&pin);
 	omb_manifest_close(manifest);
 	return OMB_OK;
 }

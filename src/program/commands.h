@@ -9,9 +9,13 @@ extern int omb_command_init(int argc, char **argv);
 extern int omb_command_list(int argc, char **argv);
 extern int omb_command_info(int argc, char **argv);
 extern int omb_command_verify(int argc, char **argv);
+extern int omb_command_prune(int argc, char **argv);
 extern int omb_command_restore(int argc, char **argv);
 extern int omb_command_wal_get(int argc, char **argv);
 extern int omb_command_key(int argc, char **argv);
+extern int omb_command_expire(int argc, char **argv);
+extern int omb_command_pin(int argc, char **argv);
+extern int omb_command_unpin(int argc, char **argv);
 /* Started by the server only. */
 extern int omb_command_agent(int argc, char **argv);
 

@@ -20,11 +20,16 @@ static const struct
 	{ "list", omb_command_list, "show the backups in a repository" },
 	{ "info", omb_command_info, "show all about one backup" },
 	{ "verify", omb_command_verify, "read everything back and check it" },
+	{ "prune", omb_command_prune, "remove what no backup uses" },
 	{ "restore", omb_command_restore,
 	  "make a data directory that recovers to any instant" },
 	{ "wal-get", omb_command_wal_get,
 	  "fetch a WAL file (restore_command of a recovering server)" },
 	{ "key", omb_command_key, "make one more key file" },
+	{ "expire", omb_command_expire,
+	  "remove backups and WAL that no rule keeps" },
+	{ "pin", omb_command_pin, "keep a backup whatever the rules say" },
+	{ "unpin", omb_command_unpin, "leave a backup to the rules again" },
 	{ "agent", omb_command_agent, NULL },
 };
 

@@ -32,6 +32,7 @@ omb_show_info_json(omb_json *json, const omb_backup_info *info)
 
 	omb_json_text(json, "id", info->id);
 	omb_json_text(json, "kind", info->kind);
+	omb_json_text(json, "parent", info->parent ? info->parent : "");
 	omb_json_text(json, "label", info->label);
 	put_time(json, "started_at", info->start_time);
 	put_time(json, "stopped_at", info->stop_time);
@@ -39,6 +40,7 @@ omb_show_info_json(omb_json *json, const omb_backup_info *info)
 	put_lsn(json, "stop_lsn", info->stop_lsn);
 	omb_json_u64(json, "timeline", info->stop_timeline);
 	omb_json_u64(json, "bytes", info->bytes);
+	omb_json_u64(json, "bytes_read", info->bytes_read);
 	omb_json_u64(json, "bytes_stored", info->bytes_stored);
 	omb_json_u64(json, "files", info->files);
 	omb_json_u64(json, "damaged_pages", info->damaged_pages);
@@ -50,4 +52,12 @@ omb_show_info_json(omb_json *json, const omb_backup_info *info)
 	omb_json_text(json, "pgdata", info->pgdata);
 	omb_json_u64(json, "wal_segment_size", info->wal_segment_size);
 	free(identifier);
+}
+
+void
+omb_show_pin_json(omb_json *json, const omb_pin *pin)
+{
+	omb_json_bool(json, "pinned", pin->pinned);
+	if (pin->pinned)
+		omb_json_text(json, "pin_reason", pin->reason);
 }

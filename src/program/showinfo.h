@@ -6,8 +6,10 @@
 
 #include "base/json.h"
 #include "repo/manifest.h"
+#include "repo/pin.h"
 
 /* Members of an object that is open. */
 extern void omb_show_info_json(omb_json *json, const omb_backup_info *info);
+extern void omb_show_pin_json(omb_json *json, const omb_pin *pin);
 
 #endif

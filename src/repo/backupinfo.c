@@ -37,8 +37,9 @@ typedef struct fact
 	int64_t *i64;
 } fact;
 
-/* All facts but id, kind and data_checksums. */
-#define FACT_COUNT 21
+/* All facts but id, kind and data_checksums; the last ones may be missing. */
+#define FACT_COUNT 25
+#define FACT_NEEDED 21
 
 static void
 describe(omb_backup_info *info, fact out[FACT_COUNT])
@@ -65,6 +66,10 @@ describe(omb_backup_info *info, fact out[FACT_COUNT])
 		{ "bytes_stored", NULL, &info->bytes_stored, NULL, NULL },
 		{ "damaged_pages", NULL, &info->damaged_pages, NULL, NULL },
 		{ "entries", NULL, &info->entries, NULL, NULL },
+		{ "parent", &info->parent, NULL, NULL, NULL },
+		{ "boot_id", &info->boot_id, NULL, NULL, NULL },
+		{ "clock_offset", NULL, NULL, NULL, &info->clock_offset },
+		{ "bytes_read", NULL, &info->bytes_read, NULL, NULL },
 	};
 
 	memcpy(out, facts, sizeof(facts));
@@ -151,7 +156,7 @@ omb_backup_info_read(const uint8_t *text, size_t len, omb_backup_info *info,
 	describe(info, facts);
 	for (i = 0; i < FACT_COUNT && missing == NULL; i++)
 	{
-		if (!read_fact(&fields, &facts[i]))
+		if (!read_fact(&fields, &facts[i]) && i < FACT_NEEDED)
 			missing = facts[i].name;
 	}
 	omb_buf_free(&copy);
@@ -169,6 +174,8 @@ omb_backup_info_clear(omb_backup_info *info)
 	free(info->pgdata);
 	free(info->backup_label);
 	free(info->tablespace_map);
+	free(info->parent);
+	free(info->boot_id);
 	memset(info, 0, sizeof(*info));
 }
 

@@ -109,6 +109,13 @@ omb_entry_add_extent(omb_entry *entry, const omb_extent *extent)
 		previous->length += extent->length;
 		return;
 	}
+	if (previous != NULL && !extent->is_zero && !previous->is_zero &&
+		same_blob(&previous->blob, &extent->blob) &&
+		previous->start + previous->length == extent->start)
+	{
+		previous->length += extent->length;
+		return;
+	}
 	if (entry->extent_count == entry->extent_cap)
 	{
 		entry->extent_cap = entry->extent_cap ? 2 * entry->extent_cap : 4;

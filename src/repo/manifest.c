@@ -7,6 +7,7 @@
 #include "repo/manifest.h"
 
 #include "repo/backupinfo.h"
+#include "repo/revision.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,14 @@ omb_status
 omb_manifest_commit(omb_manifest_writer *writer, omb_backup_info *info,
 					omb_pack_table *packs, omb_error *err)
 {
+	return omb_manifest_commit_revision(writer, info, 1, packs, err);
+}
+
+omb_status
+omb_manifest_commit_revision(omb_manifest_writer *writer,
+							 omb_backup_info *info, uint32_t revision,
+							 omb_pack_table *packs, omb_error *err)
+{
 	static const uint8_t end_of_entries;
 	omb_buf text = OMB_BUF_INIT;
 	omb_buf tail = OMB_BUF_INIT;
@@ -132,11 +141,12 @@ omb_manifest_commit(omb_manifest_writer *writer, omb_backup_info *info,
 	{
 		omb_set_u64(footer, offset);
 		omb_set_u64(footer + 8, index);
-		name = omb_format(OMB_BACKUP_FOLDER "/%s", info->id);
+		name = omb_revision_name(info->id, revision);
 		stream = writer->stream;
 		writer->stream = NULL;
 		(void) omb_stream_commit(stream, footer, sizeof(footer), name, err);
 		free(name);
+		omb_revision_memory_clear(writer->repo->revisions);
 	}
 	omb_buf_free(&text);
 	omb_buf_free(&tail);
@@ -235,29 +245,47 @@ read_tail(omb_manifest *manifest, const char *id, omb_error *err)
 	return err->status;
 }
 
+/* Open the object with the highest revision of a manifest. */
+static omb_status
+open_latest(omb_repository *repo, const char *id, uint32_t *revision,
+			omb_stream_reader **stream, omb_error *err)
+{
+	bool refresh = false;
+
+	for (;;)
+	{
+		char *name;
+
+		if (omb_revision_latest(repo, id, refresh, revision, err) != OMB_OK)
+			return err->status;
+		name = omb_revision_name(id, *revision);
+		(void) omb_stream_open(repo, OMB_KIND_MANIFEST, name, FOOTER_SIZE,
+							   stream, err);
+		free(name);
+		if (err->status != OMB_NOT_FOUND || refresh)
+			return err->status;
+		/* prune has written another one since we looked */
+		omb_error_clear(err);
+		refresh = true;
+	}
+}
+
 omb_status
 omb_manifest_open(omb_repository *repo, const char *id, omb_manifest **out,
 				  omb_error *err)
 {
 	omb_manifest *manifest;
 	omb_stream_reader *stream;
-	char *name;
+	uint32_t revision;
 
 	*out = NULL;
 	if (!omb_backup_id_valid(id))
 		return omb_error_set(err, OMB_NOT_FOUND, "no backup is called \"%s\"",
 							 id);
-	name = omb_format(OMB_BACKUP_FOLDER "/%s", id);
-	(void) omb_stream_open(repo, OMB_KIND_MANIFEST, name, FOOTER_SIZE, &stream,
-						   err);
-	free(name);
-	if (err->status == OMB_NOT_FOUND)
-		return omb_error_set(err, OMB_NOT_FOUND,
-							 "backup \"%s\" is not in repository \"%s\"", id,
-							 repo->store->location);
-	if (err->status != OMB_OK)
+	if (open_latest(repo, id, &revision, &stream, err) != OMB_OK)
 		return err->status;
 	manifest = omb_calloc(1, sizeof(*manifest));
+	manifest->revision = revision;
 	manifest->reader = omb_calloc(1, sizeof(*manifest->reader));
 	manifest->reader->stream = stream;
 	manifest->reader->state = omb_extent_state_new();
@@ -388,14 +416,12 @@ typedef struct list_state
 } list_state;
 
 static omb_status
-visit_backup(const omb_store_entry *entry, void *arg, omb_error *err)
+visit_backup(const omb_revision *revision, void *arg, omb_error *err)
 {
 	list_state *state = arg;
-	const char *id = entry->name + strlen(OMB_BACKUP_FOLDER) + 1;
 
-	if (entry->is_folder || !omb_backup_id_valid(id))
-		return OMB_OK;
-	return state->visit(id, state->arg, err);
+	return revision->is_latest ? state->visit(revision->id, state->arg, err) :
+								 OMB_OK;
 }
 
 omb_status
@@ -406,6 +432,52 @@ omb_backup_list(omb_repository *repo, omb_backup_visit visit, void *arg,
 
 	state.visit = visit;
 	state.arg = arg;
-	return omb_store_list(repo->store, OMB_BACKUP_FOLDER, false, visit_backup,
-						  &state, err);
+	return omb_revision_list(repo, visit_backup, &state, err);
+}
+
+typedef struct remove_state
+{
+	omb_repository *repo;
+	const char *id;
+	bool found;
+	bool removed_lower;
+} remove_state;
+
+static omb_status
+remove_revision(const omb_revision *revision, void *arg, omb_error *err)
+{
+	remove_state *state = arg;
+	char *name;
+
+	if (strcmp(revision->id, state->id) != 0)
+		return OMB_OK;
+	state->found = true;
+	/* a lower one must not come back when the highest is gone */
+	if (revision->is_latest && state->removed_lower &&
+		omb_store_settle(state->repo->store, OMB_BACKUP_FOLDER, err) != OMB_OK)
+		return err->status;
+	name = omb_revision_name(revision->id, revision->number);
+	(void) omb_store_remove(state->repo->store, name, err);
+	free(name);
+	state->removed_lower = true;
+	return err->status;
+}
+
+omb_status
+omb_backup_remove(omb_repository *repo, const char *id, omb_error *err)
+{
+	remove_state state;
+
+	memset(&state, 0, sizeof(state));
+	state.repo = repo;
+	state.id = id;
+	(void) omb_revision_list(repo, remove_revision, &state, err);
+	omb_revision_memory_clear(repo->revisions);
+	if (err->status == OMB_OK && !state.found)
+		return omb_error_set(err, OMB_NOT_FOUND,
+							 "backup \"%s\" is not in repository \"%s\"", id,
+							 repo->store->location);
+	if (err->status == OMB_OK)
+		(void) omb_store_settle(repo->store, OMB_BACKUP_FOLDER, err);
+	return err->status;
 }

@@ -2,7 +2,9 @@
  * manifest.h: what one backup consists of.
  *
  * A manifest is the object backups/<id>, a sealed stream of kind 'M'. It is
- * written last: it is the commit of a backup. Its plain bytes:
+ * written last: it is the commit of a backup. Prune may write it again, with
+ * blobs in other places, as the object backups/<id>.2 and so on
+ * (repo/revision.h). Its plain bytes:
  *
  *   entries    for each: a varint with the size of the record, and the record;
  *              in the order of omb_manifest_compare(); then a varint 0
@@ -107,7 +109,7 @@ extern int omb_manifest_compare(omb_root root_a, const char *path_a,
 typedef struct omb_backup_info
 {
 	char id[OMB_BACKUP_ID_MAX];
-	char kind[16]; /* "full" */
+	char kind[16]; /* "full" or "incremental" */
 	char *label;
 	char *program_version;
 	char *pgdata;
@@ -130,6 +132,12 @@ typedef struct omb_backup_info
 	uint64_t bytes_stored; /* added to the repository */
 	uint64_t damaged_pages;
 	uint64_t entries;
+
+	/* these are missing, NULL or 0, in the manifests of the first versions */
+	char *parent;		  /* id of the backup that this one builds upon */
+	char *boot_id;		  /* of the kernel that ran */
+	int64_t clock_offset; /* of the clock against the time since that boot */
+	uint64_t bytes_read;  /* the other bytes were taken over unread */
 } omb_backup_info;
 
 extern void omb_backup_info_clear(omb_backup_info *info);
@@ -153,6 +161,12 @@ extern omb_status omb_manifest_add(omb_manifest_writer *writer,
 extern omb_status omb_manifest_commit(omb_manifest_writer *writer,
 									  omb_backup_info *info,
 									  omb_pack_table *packs, omb_error *err);
+/* The same for another revision of the manifest than the first. */
+extern omb_status omb_manifest_commit_revision(omb_manifest_writer *writer,
+											   omb_backup_info *info,
+											   uint32_t revision,
+											   omb_pack_table *packs,
+											   omb_error *err);
 extern void omb_manifest_abort(omb_manifest_writer *writer);
 
 typedef struct omb_manifest
@@ -160,10 +174,14 @@ typedef struct omb_manifest
 	omb_backup_info info;
 	omb_pack_id *pack;
 	uint32_t pack_count;
+	uint32_t revision;
 	struct omb_manifest_reader *reader; /* private */
 } omb_manifest;
 
-/* Open a backup and read its facts and packs; OMB_NOT_FOUND. */
+/*
+ * Open a backup, by the highest revision of its manifest, and read its facts
+ * and packs; OMB_NOT_FOUND.
+ */
 extern omb_status omb_manifest_open(omb_repository *repo, const char *id,
 									omb_manifest **out, omb_error *err);
 /*
@@ -196,5 +214,13 @@ typedef omb_status (*omb_backup_visit)(const char *id, void *arg,
 									   omb_error *err);
 extern omb_status omb_backup_list(omb_repository *repo, omb_backup_visit visit,
 								  void *arg, omb_error *err);
+
+/*
+ * Remove a backup: all revisions of its manifest, lowest first, for good;
+ * OMB_NOT_FOUND. Its packs are left to prune. The caller holds the store's
+ * exclusive lock.
+ */
+extern omb_status omb_backup_remove(omb_repository *repo, const char *id,
+									omb_error *err);
 
 #endif

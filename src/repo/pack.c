@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define TRAILER_INDEX UINT64_MAX
-#define TRAILER_ENTRY 9
+#define TRAILER_ENTRY_SHORT 9
+#define TRAILER_ENTRY (TRAILER_ENTRY_SHORT + OMB_CONTENT_ID_SIZE)
 #define FOOTER_SIZE 16
 
 struct omb_pack_table
@@ -19,12 +20,14 @@ struct omb_pack_table
 	uint32_t count;
 	uint32_t cap;
 	omb_pack_id *pack;
+	omb_unfinished *journal;
 };
 
 struct omb_pack_writer
 {
 	omb_repository *repo;
 	omb_pack_table *table;
+	omb_fingerprinter *fingerprinter;
 	omb_coder *coder;
 	omb_hash *hash;
 	omb_upload *upload; /* of the pack in hand, or NULL */
@@ -51,6 +54,12 @@ omb_pack_table_new(void)
 
 	(void) pthread_mutex_init(&table->lock, NULL);
 	return table;
+}
+
+void
+omb_pack_table_set_journal(omb_pack_table *table, omb_unfinished *journal)
+{
+	table->journal = journal;
 }
 
 uint32_t
@@ -111,6 +120,15 @@ table_set(omb_pack_table *table, uint32_t number, const omb_pack_id *id)
 	(void) pthread_mutex_unlock(&table->lock);
 }
 
+uint32_t
+omb_pack_table_add(omb_pack_table *table, const omb_pack_id *id)
+{
+	uint32_t number = table_reserve(table);
+
+	table_set(table, number, id);
+	return number;
+}
+
 char *
 omb_pack_name(const uint8_t sha256[OMB_SHA256_SIZE])
 {
@@ -128,6 +146,7 @@ omb_pack_writer_new(omb_repository *repo, const omb_compression *compression,
 
 	writer->repo = repo;
 	writer->table = table;
+	writer->fingerprinter = omb_fingerprinter_new(&repo->keyring);
 	writer->coder = omb_coder_new(compression);
 	writer->hash = omb_hash_new();
 	return writer;
@@ -163,6 +182,20 @@ omb_status
 omb_pack_add(omb_pack_writer *writer, const void *plain, size_t len,
 			 omb_blob_ref *ref, omb_error *err)
 {
+	uint64_t fingerprint[OMB_FINGERPRINT_BLOCKS];
+	uint8_t id[OMB_CONTENT_ID_SIZE];
+
+	omb_content_id(
+		writer->fingerprinter, fingerprint,
+		omb_fingerprint(writer->fingerprinter, plain, len, fingerprint), id);
+	return omb_pack_add_known(writer, plain, len, id, ref, err);
+}
+
+omb_status
+omb_pack_add_known(omb_pack_writer *writer, const void *plain, size_t len,
+				   const uint8_t id[OMB_CONTENT_ID_SIZE], omb_blob_ref *ref,
+				   omb_error *err)
+{
 	size_t size;
 
 	if (writer->upload == NULL && begin_pack(writer, err) != OMB_OK)
@@ -179,8 +212,9 @@ omb_pack_add(omb_pack_writer *writer, const void *plain, size_t len,
 	omb_buf_put_u32(&writer->trailer, ref->stored);
 	omb_buf_put_u32(&writer->trailer, ref->raw);
 	omb_buf_put_u8(&writer->trailer, ref->method);
+	omb_buf_put(&writer->trailer, id, OMB_CONTENT_ID_SIZE);
 	writer->blobs++;
-	if (writer->size >= OMB_PACK_SIZE || writer->blobs == OMB_PACK_BLOBS_MAX)
+	if (writer->size >= OMB_PACK_SIZE || writer->blobs == OMB_PACK_BLOBS)
 		return omb_pack_finish(writer, err);
 	return OMB_OK;
 }
@@ -213,7 +247,10 @@ omb_pack_finish(omb_pack_writer *writer, omb_error *err)
 	name = omb_pack_name(id.sha256);
 	writer->upload = NULL;
 	if (omb_upload_commit(upload, name, err) == OMB_OK)
+	{
 		table_set(writer->table, writer->number, &id);
+		(void) omb_unfinished_append(writer->table->journal, id.sha256, err);
+	}
 	free(name);
 	return err->status;
 }
@@ -224,6 +261,7 @@ omb_pack_writer_free(omb_pack_writer *writer)
 	if (writer == NULL)
 		return;
 	omb_upload_abort(writer->upload);
+	omb_fingerprinter_free(writer->fingerprinter);
 	omb_coder_free(writer->coder);
 	omb_hash_free(writer->hash);
 	omb_buf_free(&writer->trailer);
@@ -299,10 +337,13 @@ omb_pack_read(omb_pack *pack, omb_coder *coder, const omb_blob_ref *ref,
 	return OMB_OK;
 }
 
-/* Read and check the trailer into plain; returns the number of blobs. */
+/*
+ * Read and check the trailer into plain; tells the number of blobs and the
+ * size of what is said about each.
+ */
 static omb_status
 read_trailer(omb_pack *pack, omb_coder *coder, uint8_t *plain, uint32_t *blobs,
-			 omb_error *err)
+			 uint32_t *entry_size, omb_error *err)
 {
 	uint8_t footer[FOOTER_SIZE];
 	uint64_t size = pack->object->size;
@@ -317,7 +358,10 @@ read_trailer(omb_pack *pack, omb_coder *coder, uint8_t *plain, uint32_t *blobs,
 	sealed_size = omb_get_u32(footer);
 	raw_size = omb_get_u32(footer + 4);
 	*blobs = omb_get_u32(footer + 12);
-	if (*blobs > OMB_PACK_BLOBS_MAX || raw_size != *blobs * TRAILER_ENTRY ||
+	*entry_size = *blobs > 0 ? raw_size / *blobs : TRAILER_ENTRY;
+	if (*blobs > OMB_PACK_BLOBS_MAX || raw_size > OMB_BLOB_MAX ||
+		raw_size != *blobs * *entry_size ||
+		(*entry_size != TRAILER_ENTRY && *entry_size != TRAILER_ENTRY_SHORT) ||
 		sealed_size > OMB_SEALED_MAX(raw_size) ||
 		sealed_size > size - OMB_OBJECT_HEADER_SIZE - FOOTER_SIZE)
 		return omb_error_set(err, OMB_DAMAGED, "the footer is damaged");
@@ -328,7 +372,7 @@ read_trailer(omb_pack *pack, omb_coder *coder, uint8_t *plain, uint32_t *blobs,
 						 err) != OMB_OK)
 		return omb_error_context(err, "trailer");
 	for (i = 0; i < *blobs; i++)
-		end += omb_get_u32(plain + i * TRAILER_ENTRY);
+		end += omb_get_u32(plain + i * *entry_size);
 	if (end != size - FOOTER_SIZE - sealed_size)
 		return omb_error_set(err, OMB_DAMAGED,
 							 "the blobs do not fill it exactly");
@@ -338,20 +382,22 @@ read_trailer(omb_pack *pack, omb_coder *coder, uint8_t *plain, uint32_t *blobs,
 /* Visit all blobs, with their bytes when out is given. */
 static omb_status
 walk_blobs(omb_pack *pack, omb_coder *coder, uint8_t *out,
-		   omb_pack_visit visit, void *arg, omb_error *err)
+		   omb_pack_visit visit, omb_pack_content_visit visit_content,
+		   void *arg, omb_error *err)
 {
 	uint8_t *trailer = omb_malloc(OMB_BLOB_MAX);
 	omb_blob_ref ref;
 	uint32_t blobs = 0;
+	uint32_t size = 0;
 	uint32_t i;
 
 	memset(&ref, 0, sizeof(ref));
 	ref.offset = OMB_OBJECT_HEADER_SIZE;
-	if (read_trailer(pack, coder, trailer, &blobs, err) != OMB_OK)
+	if (read_trailer(pack, coder, trailer, &blobs, &size, err) != OMB_OK)
 		goto done;
 	for (i = 0; i < blobs; i++)
 	{
-		const uint8_t *entry = trailer + i * TRAILER_ENTRY;
+		const uint8_t *entry = trailer + i * size;
 
 		ref.index = i;
 		ref.stored = omb_get_u32(entry);
@@ -360,6 +406,10 @@ walk_blobs(omb_pack *pack, omb_coder *coder, uint8_t *out,
 		if (out != NULL && read_blob(pack, coder, &ref, out, err) != OMB_OK)
 			goto done;
 		if (visit != NULL && visit(&ref, out, arg, err) != OMB_OK)
+			goto done;
+		if (visit_content != NULL && size == TRAILER_ENTRY &&
+			visit_content(&ref, entry + TRAILER_ENTRY_SHORT, arg, err) !=
+				OMB_OK)
 			goto done;
 		ref.offset += ref.stored;
 	}
@@ -373,7 +423,16 @@ omb_status
 omb_pack_list(omb_pack *pack, omb_coder *coder, omb_pack_visit visit,
 			  void *arg, omb_error *err)
 {
-	if (walk_blobs(pack, coder, NULL, visit, arg, err) != OMB_OK)
+	if (walk_blobs(pack, coder, NULL, visit, NULL, arg, err) != OMB_OK)
+		return pack_error(pack, err);
+	return OMB_OK;
+}
+
+omb_status
+omb_pack_list_contents(omb_pack *pack, omb_coder *coder,
+					   omb_pack_content_visit visit, void *arg, omb_error *err)
+{
+	if (walk_blobs(pack, coder, NULL, NULL, visit, arg, err) != OMB_OK)
 		return pack_error(pack, err);
 	return OMB_OK;
 }
@@ -413,7 +472,7 @@ omb_pack_verify(omb_pack *pack, omb_coder *coder, omb_error *err)
 	uint8_t *plain = omb_malloc(OMB_BLOB_MAX);
 
 	if (check_name(pack, err) != OMB_OK ||
-		walk_blobs(pack, coder, plain, NULL, NULL, err) != OMB_OK)
+		walk_blobs(pack, coder, plain, NULL, NULL, NULL, err) != OMB_OK)
 		(void) pack_error(pack, err);
 	free(plain);
 	return err->status;

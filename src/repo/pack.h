@@ -9,15 +9,20 @@
  *   trailer         a sealed blob with number 2^64 - 1, marked as last
  *   footer          16 bytes:
  *                     0  4  size of the sealed trailer
- *                     4  4  size of the plain trailer, 9 for each blob
+ *                     4  4  size of the plain trailer, 25 for each blob
  *                     8  1  compression method of the trailer
  *                     9  3  zero
  *                    12  4  number of blobs
  *
- * The plain trailer has 9 bytes for each blob:
+ * The plain trailer has 25 bytes for each blob:
  *                     0  4  size of the sealed blob
  *                     4  4  size of the plain blob
  *                     8  1  compression method
+ *                     9 16  content id (codec/fingerprint.h), by which a
+ *                           backup finds again what an attempt that was cut
+ *                           short has stored
+ * In the packs of the first versions the content ids are missing: there it
+ * has 9 bytes for each blob.
  *
  * Only the footer is not sealed; it says nothing that the trailer's seal
  * does not confirm.
@@ -25,13 +30,15 @@
 #ifndef OMB_REPO_PACK_H
 #define OMB_REPO_PACK_H
 
-#include "repo/repository.h"
+#include "codec/fingerprint.h"
+#include "repo/unfinished.h"
 
 /*
- * A pack is closed at this size or number of blobs. 8192 trailer entries of
- * 9 bytes fit into one blob.
+ * A pack is closed at this size or number of blobs, so that its trailer fits
+ * into one blob. The first versions wrote up to 8192 blobs.
  */
 #define OMB_PACK_SIZE (32 * 1024 * 1024)
+#define OMB_PACK_BLOBS 4096
 #define OMB_PACK_BLOBS_MAX 8192
 
 /* Where a blob is. Packs are numbered within a manifest. */
@@ -55,6 +62,15 @@ typedef struct omb_pack_id
 typedef struct omb_pack_table omb_pack_table;
 
 extern omb_pack_table *omb_pack_table_new(void);
+/*
+ * Note each pack that is committed from now on in a journal, which must stay
+ * until the table is freed.
+ */
+extern void omb_pack_table_set_journal(omb_pack_table *table,
+									   omb_unfinished *journal);
+/* Number a pack that is in the repository already. */
+extern uint32_t omb_pack_table_add(omb_pack_table *table,
+								   const omb_pack_id *id);
 extern uint32_t omb_pack_table_count(omb_pack_table *table);
 /* Facts of a pack that was committed. */
 extern omb_pack_id omb_pack_table_get(omb_pack_table *table, uint32_t number);
@@ -76,6 +92,11 @@ extern omb_pack_writer *omb_pack_writer_new(omb_repository *repo,
  */
 extern omb_status omb_pack_add(omb_pack_writer *writer, const void *plain,
 							   size_t len, omb_blob_ref *ref, omb_error *err);
+/* The same when the content id is known. */
+extern omb_status omb_pack_add_known(omb_pack_writer *writer,
+									 const void *plain, size_t len,
+									 const uint8_t id[OMB_CONTENT_ID_SIZE],
+									 omb_blob_ref *ref, omb_error *err);
 /* Close and commit the pack in hand, if any. */
 extern omb_status omb_pack_finish(omb_pack_writer *writer, omb_error *err);
 extern void omb_pack_writer_free(omb_pack_writer *writer);
@@ -103,6 +124,13 @@ typedef omb_status (*omb_pack_visit)(const omb_blob_ref *ref,
 extern omb_status omb_pack_list(omb_pack *pack, omb_coder *coder,
 								omb_pack_visit visit, void *arg,
 								omb_error *err);
+/* List the blobs with their content ids; none of a pack that lacks them. */
+typedef omb_status (*omb_pack_content_visit)(
+	const omb_blob_ref *ref, const uint8_t id[OMB_CONTENT_ID_SIZE], void *arg,
+	omb_error *err);
+extern omb_status omb_pack_list_contents(omb_pack *pack, omb_coder *coder,
+										 omb_pack_content_visit visit,
+										 void *arg, omb_error *err);
 /* Read everything: the name against the bytes, trailer, all seals. */
 extern omb_status omb_pack_verify(omb_pack *pack, omb_coder *coder,
 								  omb_error *err);

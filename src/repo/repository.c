@@ -6,6 +6,7 @@
 #include "base/fields.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "repo/revision.h"
 #include "store/directory.h"
 
 #include <inttypes.h>
@@ -164,6 +165,7 @@ omb_repository_open(omb_store *store, const omb_secret *secret,
 
 	*out = NULL;
 	repo->store = store;
+	repo->revisions = omb_revision_memory_new();
 	if (omb_repository_look(store, &facts, err) == OMB_OK)
 	{
 		memcpy(repo->keyring.repository_id, facts.id, sizeof(facts.id));
@@ -186,16 +188,42 @@ omb_repository_free(omb_repository *repo)
 {
 	if (repo == NULL)
 		return;
+	omb_revision_memory_free(repo->revisions);
 	omb_store_free(repo->store);
 	omb_wipe(&repo->keyring, sizeof(repo->keyring));
 	free(repo);
 }
 
 omb_status
+omb_repository_check(omb_repository *repo, omb_error *err)
+{
+	omb_repository_facts facts;
+
+	if (omb_repository_look(repo->store, &facts, err) == OMB_OK &&
+		memcmp(facts.id, repo->keyring.repository_id, sizeof(facts.id)) != 0)
+		return omb_error_set(err, OMB_REFUSED,
+							 "repository \"%s\" was replaced by another one",
+							 repo->store->location);
+	return err->status;
+}
+
+const char *
+omb_repository_directory(const omb_repository *repo)
+{
+	return repo->store->directory;
+}
+
+omb_store *
+omb_repository_store(const char *location)
+{
+	return omb_store_directory_new(location);
+}
+
+omb_status
 omb_repository_open_at(const char *location, const char *key_file,
 					   const char *code, omb_repository **out, omb_error *err)
 {
-	omb_store *store = omb_store_directory_new(location);
+	omb_store *store = omb_repository_store(location);
 	omb_repository_facts facts;
 	omb_secret secret;
 
@@ -345,6 +373,7 @@ omb_repository_prepare(omb_store *store, bool encrypted, const char *key_file,
 
 	*out = NULL;
 	repo->store = store;
+	repo->revisions = omb_revision_memory_new();
 	repo->encrypted = encrypted;
 	repo->created = omb_time_now();
 	omb_random(repo->keyring.repository_id, OMB_REPOSITORY_ID_SIZE);

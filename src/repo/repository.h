@@ -19,6 +19,8 @@
 #include "codec/seal.h"
 #include "store/store.h"
 
+typedef struct omb_revision_memory omb_revision_memory;
+
 typedef struct omb_repository
 {
 	omb_store *store;
@@ -26,6 +28,7 @@ typedef struct omb_repository
 	char id[2 * OMB_REPOSITORY_ID_SIZE + 1];
 	bool encrypted;
 	int64_t created;
+	omb_revision_memory *revisions; /* private to repo/revision.c */
 } omb_repository;
 
 /* What "repository" says, without any key. OMB_NOT_FOUND when there is none. */
@@ -48,6 +51,18 @@ extern omb_status omb_repository_open(omb_store *store,
 									  const omb_secret *secret,
 									  omb_repository **out, omb_error *err);
 extern void omb_repository_free(omb_repository *repo);
+
+/*
+ * Is it still the repository that was opened, and not another one that was
+ * made in its place? What is written with the old key could never be read.
+ * OMB_REFUSED when not.
+ */
+extern omb_status omb_repository_check(omb_repository *repo, omb_error *err);
+/* The local directory that the repository is in; NULL when it is in none. */
+extern const char *omb_repository_directory(const omb_repository *repo);
+
+/* The store at a location, whether or not a repository is in it. */
+extern omb_store *omb_repository_store(const char *location);
 
 /*
  * Open the directory repository at location with a key file, a recovery code

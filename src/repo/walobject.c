@@ -144,6 +144,13 @@ omb_status
 omb_wal_find(omb_repository *repo, const char *file, omb_wal_object *out,
 			 omb_error *err)
 {
+	return omb_wal_find_in(repo->store, file, out, err);
+}
+
+omb_status
+omb_wal_find_in(omb_store *store, const char *file, omb_wal_object *out,
+				omb_error *err)
+{
 	char *folder = omb_wal_folder(file);
 	find_state state;
 
@@ -154,7 +161,7 @@ omb_wal_find(omb_repository *repo, const char *file, omb_wal_object *out,
 	state.file = file;
 	state.out = out;
 	state.count = 0;
-	(void) omb_store_list(repo->store, folder, false, match_file, &state, err);
+	(void) omb_store_list(store, folder, false, match_file, &state, err);
 	free(folder);
 	if (err->status == OMB_OK && state.count == 0)
 		(void) omb_error_set(err, OMB_NOT_FOUND,

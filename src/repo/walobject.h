@@ -54,6 +54,12 @@ extern void omb_wal_id_final(const omb_repository *repo, omb_ghash *hash,
  */
 extern omb_status omb_wal_find(omb_repository *repo, const char *file,
 							   omb_wal_object *out, omb_error *err);
+/*
+ * The same, without a key, in a store that need not hold a repository: not
+ * found proves nothing here.
+ */
+extern omb_status omb_wal_find_in(omb_store *store, const char *file,
+								  omb_wal_object *out, omb_error *err);
 
 typedef struct omb_wal_facts
 {

@@ -4,7 +4,12 @@
  * An object is a file under its own name. It is written as tmp/<random>,
  * synced, moved to its name without replacing what is there, and the
  * directory is synced; new directories are synced in their parents. What a
- * crash leaves is at most a file in tmp, which no reader looks at.
+ * crash leaves is at most a file in tmp, which no reader looks at. The folder
+ * cache belongs to whoever uses the directory (repo/unfinished.h): what is in
+ * it is no object.
+ *
+ * The lock is flock() on the file "lock", which is no object; nobody removes
+ * it.
  */
 #include "store/directory.h"
 
@@ -18,12 +23,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Start writing back this much early, so that the last sync is short. */
 #define WRITEBACK_STEP (4 * 1024 * 1024)
+
+/* How often to make folders that vanish. */
+#define MOVE_ATTEMPTS 8
 
 typedef struct dir_store
 {
@@ -41,6 +51,12 @@ typedef struct dir_object
 	char *path;
 } dir_object;
 
+typedef struct dir_lock
+{
+	omb_lock base;
+	int fd; /* -1 for a lock that is none */
+} dir_lock;
+
 typedef struct dir_upload
 {
 	omb_upload base;
@@ -50,12 +66,36 @@ typedef struct dir_upload
 	off_t started; /* writing back was asked for up to here */
 } dir_upload;
 
+/* What lies in the root and is no object. */
+static bool
+is_ours(const char *name)
+{
+	return strcmp(name, "tmp") == 0 || strcmp(name, "lock") == 0 ||
+		   strcmp(name, "cache") == 0;
+}
+
 static char *
 object_path(const omb_store *store, const char *name)
 {
 	if (name[0] == '\0')
 		return omb_strdup(store->location);
 	return omb_format("%s/%s", store->location, name);
+}
+
+/*
+ * What root makes must serve the owner of the repository, who could not read
+ * or remove it otherwise. Returns 0, or -1 with errno.
+ */
+static int
+give_to_owner(const omb_store *store, const char *path)
+{
+	struct stat st;
+
+	if (geteuid() != 0)
+		return 0;
+	return stat(store->location, &st) == 0 ?
+			   lchown(path, st.st_uid, st.st_gid) :
+			   -1;
 }
 
 typedef struct name_list
@@ -150,7 +190,7 @@ dir_list(omb_store *store, const char *folder, bool recursive,
 				status = omb_error_set_errno(
 					err, errno, "could not stat file \"%s\"", path);
 		}
-		else if (folder[0] == '\0' && strcmp(name, "tmp") == 0)
+		else if (folder[0] == '\0' && is_ours(name))
 			;
 		else if (S_ISDIR(st.st_mode) && recursive)
 			status = dir_list(store, name, true, visit, arg, err);
@@ -286,14 +326,20 @@ dir_create(omb_store *store, omb_upload **upload, omb_error *err)
 		 */
 		char *tmp = omb_format("%s/tmp", store->location);
 
-		if (mkdir(tmp, 0700) == 0 || errno == EEXIST)
+		if ((mkdir(tmp, 0700) == 0 && give_to_owner(store, tmp) == 0) ||
+			errno == EEXIST)
 			fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		free(tmp);
 	}
-	if (fd < 0)
+	if (fd < 0 || give_to_owner(store, path) != 0)
 	{
 		(void) omb_error_set_errno(err, errno, "could not create file \"%s\"",
 								   path);
+		if (fd >= 0)
+		{
+			(void) close(fd);
+			(void) unlink(path);
+		}
 		free(path);
 		return err->status;
 	}
@@ -346,10 +392,10 @@ move_new(const char *from, const char *to)
  * needs it syncs the parent too.
  */
 static omb_status
-make_folders(const char *root, const char *name, omb_error *err)
+make_folders(const omb_store *store, const char *name, omb_error *err)
 {
-	char *path = omb_format("%s/%s", root, name);
-	char *slash = path + strlen(root);
+	char *path = object_path(store, name);
+	char *slash = path + strlen(store->location);
 	omb_status status = OMB_OK;
 
 	while (status == OMB_OK && (slash = strchr(slash + 1, '/')) != NULL)
@@ -357,7 +403,8 @@ make_folders(const char *root, const char *name, omb_error *err)
 		char *parent;
 
 		*slash = '\0';
-		if (mkdir(path, 0700) != 0 && errno != EEXIST)
+		if ((mkdir(path, 0700) != 0 || give_to_owner(store, path) != 0) &&
+			errno != EEXIST)
 			status = omb_error_set_errno(
 				err, errno, "could not create directory \"%s\"", path);
 		else
@@ -375,10 +422,10 @@ make_folders(const char *root, const char *name, omb_error *err)
 static omb_status
 finish_upload(dir_upload *started, const char *name, omb_error *err)
 {
-	const char *root = started->base.store->location;
 	char *path = object_path(started->base.store, name);
 	char *parent = omb_path_parent(path);
 	int rc;
+	int attempt;
 
 	if (fsync(started->fd) != 0)
 	{
@@ -387,12 +434,20 @@ finish_upload(dir_upload *started, const char *name, omb_error *err)
 		goto done;
 	}
 	rc = move_new(started->path, path);
-	if (rc != 0 && errno == ENOENT)
+	/* removing objects elsewhere may take a folder away that was just made */
+	for (attempt = 0; rc != 0 && errno == ENOENT && attempt < MOVE_ATTEMPTS;
+		 attempt++)
 	{
-		if (make_folders(root, name, err) != OMB_OK)
+		omb_error_clear(err);
+		if (make_folders(started->base.store, name, err) == OMB_OK)
+			rc = move_new(started->path, path);
+		else if (access(parent, F_OK) == 0)
 			goto done;
-		rc = move_new(started->path, path);
+		else
+			errno = ENOENT;
 	}
+	if (err->status != OMB_OK)
+		goto done;
 	if (rc != 0 && errno == EEXIST)
 	{
 		(void) omb_error_set(err, OMB_EXISTS, "object \"%s\" exists already",
@@ -458,6 +513,24 @@ dir_confirm(omb_store *store, const char *name, omb_error *err)
 	return err->status;
 }
 
+/*
+ * Folders that an object has left empty go with it; whoever needs one makes it
+ * again (finish_upload). Cuts path.
+ */
+static void
+remove_empty_folders(const omb_store *store, char *path)
+{
+	size_t root = strlen(store->location);
+	char *slash;
+
+	while ((slash = strrchr(path, '/')) > path + root)
+	{
+		*slash = '\0';
+		if (rmdir(path) != 0)
+			return;
+	}
+}
+
 static omb_status
 dir_remove(omb_store *store, const char *name, omb_error *err)
 {
@@ -472,8 +545,154 @@ dir_remove(omb_store *store, const char *name, omb_error *err)
 		if (absent)
 			err->status = OMB_NOT_FOUND;
 	}
+	else
+		remove_empty_folders(store, path);
 	free(path);
 	return err->status;
+}
+
+static omb_status
+dir_settle(omb_store *store, const char *folder, omb_error *err)
+{
+	char *path = object_path(store, folder);
+	size_t root = strlen(store->location);
+
+	/* the folder itself may be gone with the last object in it */
+	while (access(path, F_OK) != 0 && errno == ENOENT && strlen(path) > root)
+		*strrchr(path, '/') = '\0';
+	(void) omb_directory_sync(path, err);
+	free(path);
+	return err->status;
+}
+
+/* Count a file in tmp, and remove it, when it is old enough. */
+static omb_status
+sweep_file(const char *path, time_t before, bool remove,
+		   omb_store_swept *swept, omb_error *err)
+{
+	struct stat st;
+
+	if (lstat(path, &st) != 0)
+		return errno == ENOENT ?
+				   OMB_OK :
+				   omb_error_set_errno(err, errno,
+									   "could not stat file \"%s\"", path);
+	if (!S_ISREG(st.st_mode) || st.st_mtime > before)
+		return OMB_OK;
+	if (remove && unlink(path) != 0)
+		return errno == ENOENT ?
+				   OMB_OK :
+				   omb_error_set_errno(err, errno,
+									   "could not remove file \"%s\"", path);
+	swept->count++;
+	swept->bytes += (uint64_t) st.st_size;
+	return OMB_OK;
+}
+
+static omb_status
+dir_sweep(omb_store *store, uint64_t seconds, bool remove,
+		  omb_store_swept *swept, omb_error *err)
+{
+	char *folder = object_path(store, "tmp");
+	time_t before = time(NULL) - (time_t) seconds;
+	name_list list;
+	size_t i;
+
+	if (check_root(store, err) == OMB_OK &&
+		read_names(folder, &list, err) == OMB_OK)
+	{
+		for (i = 0; i < list.count && err->status == OMB_OK; i++)
+		{
+			char *path = omb_format("%s/%s", folder, list.name[i]);
+
+			(void) sweep_file(path, before, remove, swept, err);
+			free(path);
+		}
+		name_list_free(&list);
+	}
+	free(folder);
+	return err->status;
+}
+
+/*
+ * Open the lock file; *fd is -1 when the directory cannot be written to and
+ * has none that we may read.
+ */
+static omb_status
+open_lock(omb_store *store, const char *path, int *fd, omb_error *err)
+{
+	struct stat st;
+	int errnum;
+
+	if (check_root(store, err) != OMB_OK)
+		return err->status;
+	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (*fd >= 0)
+	{
+		/* made by root, it must serve the owner of the repository too */
+		if (geteuid() == 0 && stat(store->location, &st) == 0 &&
+			fchown(*fd, st.st_uid, st.st_gid) != 0)
+		{
+			(void) omb_error_set_errno(
+				err, errno, "could not set the owner of file \"%s\"", path);
+			(void) close(*fd);
+		}
+		return err->status;
+	}
+	errnum = errno;
+	if (errnum == EROFS || errnum == EACCES)
+	{
+		*fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (*fd >= 0 || access(store->location, W_OK) != 0)
+			return OMB_OK;
+	}
+	return omb_error_set_errno(err, errnum, "could not open file \"%s\"",
+							   path);
+}
+
+static omb_status
+dir_lock_take(omb_store *store, bool exclusive, omb_lock **lock,
+			  omb_error *err)
+{
+	char *path = object_path(store, "lock");
+	dir_lock *taken;
+	int fd = -1;
+
+	if (open_lock(store, path, &fd, err) != OMB_OK)
+		;
+	else if (fd < 0 && exclusive)
+		(void) omb_error_set(err, OMB_FAILED,
+							 "directory \"%s\" cannot be written to",
+							 store->location);
+	else if (fd >= 0 &&
+			 flock(fd, LOCK_NB | (exclusive ? LOCK_EX : LOCK_SH)) != 0)
+	{
+		if (errno == EWOULDBLOCK)
+			(void) omb_error_set(err, OMB_BUSY, "repository \"%s\" is in use",
+								 store->location);
+		else
+			(void) omb_error_set_errno(err, errno,
+									   "could not lock file \"%s\"", path);
+		(void) close(fd);
+	}
+	free(path);
+	if (err->status != OMB_OK)
+		return err->status;
+	taken = omb_calloc(1, sizeof(*taken));
+	taken->base.store = store;
+	taken->fd = fd;
+	*lock = &taken->base;
+	return OMB_OK;
+}
+
+static void
+dir_unlock(omb_lock *lock)
+{
+	dir_lock *taken = (dir_lock *) lock;
+
+	if (taken->fd >= 0)
+		(void) close(taken->fd);
+	free(taken);
 }
 
 static void
@@ -498,12 +717,17 @@ omb_store_directory_new(const char *path)
 		.abort = dir_abort,
 		.confirm = dir_confirm,
 		.remove = dir_remove,
+		.settle = dir_settle,
+		.sweep = dir_sweep,
+		.lock = dir_lock_take,
+		.unlock = dir_unlock,
 		.free = dir_free,
 	};
 	dir_store *store = omb_calloc(1, sizeof(*store));
 
 	store->base.ops = &ops;
 	store->base.location = omb_path_absolute(path);
+	store->base.directory = store->base.location;
 	(void) pthread_mutex_init(&store->lock, NULL);
 	return &store->base;
 }

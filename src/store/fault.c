@@ -25,6 +25,12 @@ typedef struct fault_object
 	omb_object *inner;
 } fault_object;
 
+typedef struct fault_lock
+{
+	omb_lock base;
+	omb_lock *inner;
+} fault_lock;
+
 typedef struct fault_upload
 {
 	omb_upload base;
@@ -177,6 +183,55 @@ fault_remove(omb_store *base, const char *name, omb_error *err)
 	return omb_store_remove(((fault_store *) base)->inner, name, err);
 }
 
+static omb_status
+fault_settle(omb_store *base, const char *folder, omb_error *err)
+{
+	uint64_t number;
+
+	if (fails(base, &number))
+		return failure(err, "settle");
+	return omb_store_settle(((fault_store *) base)->inner, folder, err);
+}
+
+static omb_status
+fault_sweep(omb_store *base, uint64_t seconds, bool remove,
+			omb_store_swept *swept, omb_error *err)
+{
+	uint64_t number;
+
+	if (fails(base, &number))
+		return failure(err, "sweep");
+	return omb_store_sweep(((fault_store *) base)->inner, seconds, remove,
+						   swept, err);
+}
+
+static omb_status
+fault_lock_take(omb_store *base, bool exclusive, omb_lock **lock,
+				omb_error *err)
+{
+	omb_lock *inner;
+	fault_lock *taken;
+	uint64_t number;
+
+	if (fails(base, &number))
+		return failure(err, "lock");
+	if (omb_store_lock(((fault_store *) base)->inner, exclusive, &inner,
+					   err) != OMB_OK)
+		return err->status;
+	taken = omb_calloc(1, sizeof(*taken));
+	taken->base.store = base;
+	taken->inner = inner;
+	*lock = &taken->base;
+	return OMB_OK;
+}
+
+static void
+fault_unlock(omb_lock *lock)
+{
+	omb_store_unlock(((fault_lock *) lock)->inner);
+	free(lock);
+}
+
 static void
 fault_free(omb_store *base)
 {
@@ -202,12 +257,17 @@ omb_store_fault_new(omb_store *inner)
 		.abort = fault_abort,
 		.confirm = fault_confirm,
 		.remove = fault_remove,
+		.settle = fault_settle,
+		.sweep = fault_sweep,
+		.lock = fault_lock_take,
+		.unlock = fault_unlock,
 		.free = fault_free,
 	};
 	fault_store *store = omb_calloc(1, sizeof(*store));
 
 	store->base.ops = &ops;
 	store->base.location = omb_strdup(inner->location);
+	store->base.directory = inner->directory;
 	store->inner = inner;
 	(void) pthread_mutex_init(&store->lock, NULL);
 	return &store->base;

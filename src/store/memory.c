@@ -22,7 +22,15 @@ typedef struct mem_store
 	mem_item *item;
 	size_t count;
 	size_t cap;
+	unsigned int shared; /* locks held with others */
+	bool exclusive;
 } mem_store;
+
+typedef struct mem_lock
+{
+	omb_lock base;
+	bool exclusive;
+} mem_lock;
 
 typedef struct mem_object
 {
@@ -288,6 +296,58 @@ mem_remove(omb_store *base, const char *name, omb_error *err)
 	return OMB_OK;
 }
 
+static omb_status
+mem_settle(omb_store *base, const char *folder, omb_error *err)
+{
+	return OMB_OK;
+}
+
+/* An upload is gone with the process. */
+static omb_status
+mem_sweep(omb_store *base, uint64_t seconds, bool remove,
+		  omb_store_swept *swept, omb_error *err)
+{
+	return OMB_OK;
+}
+
+static omb_status
+mem_lock_take(omb_store *base, bool exclusive, omb_lock **lock, omb_error *err)
+{
+	mem_store *store = (mem_store *) base;
+	mem_lock *taken;
+	bool busy;
+
+	(void) pthread_mutex_lock(&store->lock);
+	busy = store->exclusive || (exclusive && store->shared > 0);
+	if (!busy && exclusive)
+		store->exclusive = true;
+	else if (!busy)
+		store->shared++;
+	(void) pthread_mutex_unlock(&store->lock);
+	if (busy)
+		return omb_error_set(err, OMB_BUSY, "repository \"%s\" is in use",
+							 base->location);
+	taken = omb_calloc(1, sizeof(*taken));
+	taken->base.store = base;
+	taken->exclusive = exclusive;
+	*lock = &taken->base;
+	return OMB_OK;
+}
+
+static void
+mem_unlock(omb_lock *lock)
+{
+	mem_store *store = (mem_store *) lock->store;
+
+	(void) pthread_mutex_lock(&store->lock);
+	if (((mem_lock *) lock)->exclusive)
+		store->exclusive = false;
+	else
+		store->shared--;
+	(void) pthread_mutex_unlock(&store->lock);
+	free(lock);
+}
+
 static void
 mem_free(omb_store *base)
 {
@@ -319,6 +379,10 @@ omb_store_memory_new(void)
 		.abort = mem_abort,
 		.confirm = mem_confirm,
 		.remove = mem_remove,
+		.settle = mem_settle,
+		.sweep = mem_sweep,
+		.lock = mem_lock_take,
+		.unlock = mem_unlock,
 		.free = mem_free,
 	};
 	mem_store *store = omb_calloc(1, sizeof(*store));

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 omb_status
 omb_store_list(omb_store *store, const char *folder, bool recursive,
@@ -79,6 +80,49 @@ omb_status
 omb_store_remove(omb_store *store, const char *name, omb_error *err)
 {
 	return store->ops->remove(store, name, err);
+}
+
+omb_status
+omb_store_settle(omb_store *store, const char *folder, omb_error *err)
+{
+	return store->ops->settle(store, folder, err);
+}
+
+omb_status
+omb_store_sweep(omb_store *store, uint64_t seconds, bool remove,
+				omb_store_swept *swept, omb_error *err)
+{
+	memset(swept, 0, sizeof(*swept));
+	return store->ops->sweep(store, seconds, remove, swept, err);
+}
+
+omb_status
+omb_store_lock(omb_store *store, bool exclusive, omb_lock **lock,
+			   omb_error *err)
+{
+	*lock = NULL;
+	if (store->ops->lock(store, exclusive, lock, err) != OMB_BUSY)
+		return err->status;
+	if (exclusive)
+	{
+		omb_error_detail(err, "A backup, a restore, verifying, or another "
+							  "removal of old backups is running.");
+		omb_error_hint(err, "Nothing was removed. Try again when it has "
+							"ended.");
+	}
+	else
+	{
+		omb_error_detail(err, "Old backups are being removed from it.");
+		omb_error_hint(err, "Try again when that has ended.");
+	}
+	return err->status;
+}
+
+void
+omb_store_unlock(omb_lock *lock)
+{
+	if (lock != NULL)
+		lock->store->ops->unlock(lock);
 }
 
 void

@@ -12,6 +12,11 @@
  *  - OMB_NOT_FOUND means that the object is proven absent. A store that
  *    cannot tell fails with another status.
  *
+ * A store has one lock. Whoever removes objects holds it alone; whoever relies
+ * on objects that it found staying where they are (a backup, a restore,
+ * verifying) holds it with others. Adding and reading single objects needs no
+ * lock: the archiver and wal-get take none.
+ *
  * Functions may be called from several threads; an omb_object or omb_upload
  * belongs to one thread at a time.
  */
@@ -28,6 +33,7 @@
 typedef struct omb_store omb_store;
 typedef struct omb_object omb_object; /* open for reading */
 typedef struct omb_upload omb_upload; /* being written */
+typedef struct omb_lock omb_lock;	  /* held on a whole store */
 
 typedef struct omb_store_entry
 {
@@ -35,6 +41,13 @@ typedef struct omb_store_entry
 	bool is_folder;	  /* only when not listing recursively */
 	uint64_t size;	  /* of an object, in bytes */
 } omb_store_entry;
+
+/* What uploads that never ended have left behind. */
+typedef struct omb_store_swept
+{
+	uint64_t count;
+	uint64_t bytes;
+} omb_store_swept;
 
 /* Anything but OMB_OK ends the listing, which then returns it. */
 typedef omb_status (*omb_store_visit)(const omb_store_entry *entry, void *arg,
@@ -63,13 +76,20 @@ typedef struct omb_store_ops
 	void (*abort)(omb_upload *upload);
 	omb_status (*confirm)(omb_store *store, const char *name, omb_error *err);
 	omb_status (*remove)(omb_store *store, const char *name, omb_error *err);
+	omb_status (*settle)(omb_store *store, const char *folder, omb_error *err);
+	omb_status (*sweep)(omb_store *store, uint64_t seconds, bool remove,
+						omb_store_swept *swept, omb_error *err);
+	omb_status (*lock)(omb_store *store, bool exclusive, omb_lock **lock,
+					   omb_error *err);
+	void (*unlock)(omb_lock *lock);
 	void (*free)(omb_store *store);
 } omb_store_ops;
 
 struct omb_store
 {
 	const omb_store_ops *ops;
-	char *location; /* as people know it, for messages */
+	char *location;		   /* as people know it, for messages */
+	const char *directory; /* where it is in a local file system, or NULL */
 };
 
 struct omb_object
@@ -79,6 +99,11 @@ struct omb_object
 };
 
 struct omb_upload
+{
+	omb_store *store;
+};
+
+struct omb_lock
 {
 	omb_store *store;
 };
@@ -117,9 +142,36 @@ extern void omb_upload_abort(omb_upload *upload);
 extern omb_status omb_store_confirm(omb_store *store, const char *name,
 									omb_error *err);
 
-/* Remove an object; one that is not there is OMB_NOT_FOUND. */
+/*
+ * Remove an object; one that is not there is OMB_NOT_FOUND. After a crash it
+ * may be back, unless its folder was settled: before removing what an object
+ * names, settle the removal of the object.
+ */
 extern omb_status omb_store_remove(omb_store *store, const char *name,
 								   omb_error *err);
+/* Make what was removed directly from a folder stay away after a crash. */
+extern omb_status omb_store_settle(omb_store *store, const char *folder,
+								   omb_error *err);
+
+/*
+ * Remove what uploads that never ended have left behind and nobody has
+ * touched for so many seconds; with remove false only count it.
+ */
+extern omb_status omb_store_sweep(omb_store *store, uint64_t seconds,
+								  bool remove, omb_store_swept *swept,
+								  omb_error *err);
+
+/*
+ * Take the store's lock, alone or with others, without waiting: OMB_BUSY when
+ * somebody else's does not go together with that. It ends with _unlock or
+ * with the process. A store that cannot be written to gives a lock with
+ * others that is none: nothing is removed there.
+ */
+extern omb_status omb_store_lock(omb_store *store, bool exclusive,
+								 omb_lock **lock, omb_error *err);
+/* NULL is fine. */
+extern void omb_store_unlock(omb_lock *lock);
+
 extern void omb_store_free(omb_store *store);
 
 /* Whole small objects: create, write and commit; open and read all. */

@@ -1,23 +1,19 @@
 /*
  * backup.c: taking a base backup.
  *
- * The thread that calls walks the data directory, fills units, and collects
- * processed units in order into the manifest; the workers of copy.c do the
- * rest. Nothing of a backup can be seen in the repository before the
- * manifest is committed; what an attempt leaves that was cut short is packs
- * that no manifest names.
+ * Nothing of a backup can be seen in the repository before the manifest is
+ * committed; what an attempt leaves that was cut short is packs that no
+ * manifest names, which the next attempt takes over.
  */
 #include "task/backup.h"
 
-#include "base/crc32c.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "pgfmt/control.h"
 #include "pgfmt/walname.h"
 #include "repo/claim.h"
 #include "repo/walobject.h"
-#include "task/copy.h"
-#include "task/walk.h"
+#include "task/gather.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,14 +36,12 @@ struct omb_backup
 {
 	omb_backup_config config;
 	omb_repository *repo;
+	omb_lock *lock; /* nothing is removed while we rely on what is there */
 	uint32_t claim;
 	omb_backup_info info;
-	omb_manifest_writer *manifest;
-	omb_pack_table *packs;
-	omb_pipeline *pipe;
-	omb_copy_context context;
-	omb_copy_unit *batch; /* being filled, or NULL */
-	omb_entry large;	  /* the large file whose pieces are collected */
+	omb_fingerprinter *fingerprinter;
+	omb_parent *parent; /* or NULL */
+	omb_gather *gather;
 	omb_backup_progress progress;
 	int64_t progress_sent;
 
@@ -188,7 +182,6 @@ omb_backup_prepare(const omb_backup_config *config, omb_backup **out,
 	*out = NULL;
 	backup->config = *config;
 	(void) pthread_mutex_init(&backup->count_lock, NULL);
-	(void) strncpy(backup->info.kind, "full", sizeof(backup->info.kind) - 1);
 	backup->info.label = omb_strdup(config->label);
 	backup->info.program_version = omb_strdup(config->program_version);
 	backup->info.pgdata = omb_strdup(config->pgdata);
@@ -203,12 +196,17 @@ omb_backup_prepare(const omb_backup_config *config, omb_backup **out,
 			 OMB_OK) &&
 		omb_repository_open_at(config->repository, config->key_file, NULL,
 							   &backup->repo, err) == OMB_OK &&
+		omb_store_lock(backup->repo->store, false, &backup->lock, err) ==
+			OMB_OK &&
 		omb_claim_check(backup->repo, config->pgdata,
 						config->system_identifier, &backup->claim,
 						err) == OMB_OK &&
 		choose_id(backup, err) == OMB_OK &&
 		check_control(backup, err) == OMB_OK)
+	{
+		backup->fingerprinter = omb_fingerprinter_new(&backup->repo->keyring);
 		*out = backup;
+	}
 	else
 		omb_backup_free(backup);
 	return err->status;
@@ -277,233 +275,7 @@ count_main(void *arg)
 	return NULL;
 }
 
-/* ---- collecting ---- */
-
-static void
-add_damage(omb_backup *backup, omb_entry *entry, uint32_t block)
-{
-	char *message =
-		omb_format("page verification failed in file \"%s\", block %u",
-				   entry->path, block);
-
-	entry->damaged = omb_realloc(entry->damaged, (entry->damaged_count + 1) *
-													 sizeof(uint32_t));
-	entry->damaged[entry->damaged_count++] = block;
-	backup->info.damaged_pages++;
-	backup->config.warn(message, entry->path, block, backup->config.arg);
-	free(message);
-}
-
-static omb_status
-add_entry(omb_backup *backup, omb_entry *entry, omb_error *err)
-{
-	if (entry->type == OMB_ENTRY_FILE)
-	{
-		backup->info.files++;
-		backup->info.bytes += entry->size;
-		backup->progress.files_done++;
-	}
-	(void) omb_manifest_add(backup->manifest, entry, err);
-	omb_entry_clear(entry);
-	return err->status;
-}
-
-static omb_status
-collect_batch(omb_backup *backup, omb_copy_unit *unit, omb_error *err)
-{
-	int i, d;
-
-	for (i = 0; i < unit->count; i++)
-	{
-		omb_copy_item *item = &unit->item[i];
-
-		for (d = 0; d < unit->damaged_count; d++)
-		{
-			if (unit->damaged[d].item == i)
-				add_damage(backup, &item->entry, unit->damaged[d].block);
-		}
-		if (item->vanished)
-			omb_entry_clear(&item->entry);
-		else if (add_entry(backup, &item->entry, err) != OMB_OK)
-			break;
-		free(item->source);
-		item->source = NULL;
-	}
-	return err->status;
-}
-
-static omb_status
-collect_piece(omb_backup *backup, omb_copy_unit *unit, omb_error *err)
-{
-	omb_entry *large = &backup->large;
-	int d;
-
-	if (unit->first)
-	{
-		*large = unit->item[0].entry;
-		memset(&unit->item[0].entry, 0, sizeof(unit->item[0].entry));
-		large->size = 0;
-	}
-	/* after a short piece the file had ended: what follows is new */
-	if (large->size == unit->offset)
-	{
-		large->crc32c =
-			omb_crc32c_combine(large->crc32c, unit->crc32c, unit->got);
-		large->size += unit->got;
-		omb_entry_add_extent(large, &unit->extent);
-		for (d = 0; d < unit->damaged_count; d++)
-			add_damage(backup, large, unit->damaged[d].block);
-	}
-	free(unit->item[0].source);
-	unit->item[0].source = NULL;
-	if (!unit->last)
-		return OMB_OK;
-	(void) close(unit->fd);
-	return add_entry(backup, large, err);
-}
-
-/* Take the oldest unit when it is done, or wait for it. */
-static omb_status
-collect(omb_backup *backup, bool wait, bool *collected, omb_error *err)
-{
-	omb_copy_unit *unit = omb_pipeline_next(backup->pipe, wait);
-
-	*collected = unit != NULL;
-	if (unit == NULL)
-		return OMB_OK;
-	backup->progress.bytes_done += unit->read;
-	backup->progress.bytes_stored += unit->stored;
-	if (unit->error.status != OMB_OK)
-		*err = unit->error;
-	else if (unit->fd >= 0)
-		(void) collect_piece(backup, unit, err);
-	else
-		(void) collect_batch(backup, unit, err);
-	omb_pipeline_release(backup->pipe);
-	report(backup, false);
-	return err->status;
-}
-
-/* ---- filling ---- */
-
-/* A free unit, collecting finished ones meanwhile. */
-static omb_status
-free_unit(omb_backup *backup, omb_copy_unit **unit, omb_error *err)
-{
-	bool collected;
-
-	do
-	{
-		if (collect(backup, false, &collected, err) != OMB_OK)
-			return err->status;
-	} while (collected);
-	while ((*unit = omb_pipeline_slot(backup->pipe, false)) == NULL)
-	{
-		if (collect(backup, true, &collected, err) != OMB_OK)
-			return err->status;
-	}
-	(*unit)->fd = -1;
-	(*unit)->count = 0;
-	(*unit)->planned = 0;
-	return OMB_OK;
-}
-
-static void
-submit_batch(omb_backup *backup)
-{
-	if (backup->batch == NULL)
-		return;
-	backup->batch = NULL;
-	omb_pipeline_submit(backup->pipe);
-}
-
-static void
-fill_item(omb_copy_item *item, const omb_walk_item *from)
-{
-	const struct stat *st = &from->st;
-
-	memset(item, 0, sizeof(*item));
-	item->entry.type = from->type;
-	item->entry.root = from->root;
-	item->entry.path = omb_strdup(from->path);
-	item->entry.target = from->target ? omb_strdup(from->target) : NULL;
-	item->entry.mode = st->st_mode & 07777;
-	item->entry.mtime = st->st_mtim.tv_sec < 0 ?
-							0 :
-							(uint64_t) st->st_mtim.tv_sec * 1000000000 +
-								(uint64_t) st->st_mtim.tv_nsec;
-	if (from->type == OMB_ENTRY_FILE)
-	{
-		item->entry.ctime = (uint64_t) st->st_ctim.tv_sec * 1000000000 +
-							(uint64_t) st->st_ctim.tv_nsec;
-		item->entry.inode = (uint64_t) st->st_ino;
-		item->entry.size = (uint64_t) st->st_size;
-	}
-	item->source = omb_strdup(from->source);
-	item->is_relation = from->is_relation;
-	item->first_block = from->first_block;
-}
-
-/* Submit a file of more than a blob piece by piece. */
-static omb_status
-submit_large(omb_backup *backup, const omb_walk_item *item, omb_error *err)
-{
-	uint64_t size = (uint64_t) item->st.st_size;
-	uint64_t offset;
-	omb_copy_unit *unit;
-	int fd;
-
-	submit_batch(backup);
-	fd = open(item->source, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT)
-		return OMB_OK;
-	if (fd < 0)
-		return omb_error_set_errno(err, errno, "could not open file \"%s\"",
-								   item->source);
-	(void) posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-	for (offset = 0; offset < size; offset += OMB_BLOB_MAX)
-	{
-		/* on failure the process ends, and fd with it */
-		if (free_unit(backup, &unit, err) != OMB_OK)
-			return err->status;
-		unit->fd = fd;
-		unit->count = 1;
-		unit->first = offset == 0;
-		unit->offset = offset;
-		unit->wanted = size - offset < OMB_BLOB_MAX ?
-						   (size_t) (size - offset) :
-						   OMB_BLOB_MAX;
-		unit->last = offset + unit->wanted == size;
-		fill_item(&unit->item[0], item);
-		if (!unit->first)
-			omb_entry_clear(&unit->item[0].entry);
-		omb_pipeline_submit(backup->pipe);
-	}
-	return OMB_OK;
-}
-
-static omb_status
-visit_item(const omb_walk_item *item, void *arg, omb_error *err)
-{
-	omb_backup *backup = arg;
-	uint64_t size =
-		item->type == OMB_ENTRY_FILE ? (uint64_t) item->st.st_size : 0;
-	omb_copy_unit *unit;
-
-	if (size > OMB_BLOB_MAX)
-		return submit_large(backup, item, err);
-	if (backup->batch != NULL &&
-		(backup->batch->count == OMB_COPY_BATCH ||
-		 backup->batch->planned + size > OMB_BLOB_MAX))
-		submit_batch(backup);
-	if (backup->batch == NULL &&
-		free_unit(backup, &backup->batch, err) != OMB_OK)
-		return err->status;
-	unit = backup->batch;
-	fill_item(&unit->item[unit->count++], item);
-	unit->planned += size;
-	return OMB_OK;
-}
+/* ---- copying ---- */
 
 static void
 warn_walk(const char *message, void *arg)
@@ -513,48 +285,49 @@ warn_walk(const char *message, void *arg)
 	backup->config.warn(message, NULL, 0, backup->config.arg);
 }
 
-static omb_status
-drain(omb_backup *backup, omb_error *err)
+static void
+warn_gather(const char *message, const char *file, uint32_t block, void *arg)
 {
-	bool collected;
+	omb_backup *backup = arg;
 
-	submit_batch(backup);
-	while (omb_pipeline_busy(backup->pipe))
-	{
-		if (collect(backup, true, &collected, err) != OMB_OK)
-			break;
-	}
-	return err->status;
+	backup->config.warn(message, file, block, backup->config.arg);
 }
 
-/* pg_control, from memory because it must be read untorn. */
-static omb_status
-copy_control(omb_backup *backup, omb_error *err)
+static void
+gather_progress(uint64_t bytes, uint64_t files, uint64_t stored, void *arg)
 {
-	omb_buf bytes = OMB_BUF_INIT;
-	omb_control control;
-	omb_entry entry;
-	omb_extent extent;
+	omb_backup *backup = arg;
 
-	memset(&entry, 0, sizeof(entry));
-	memset(&extent, 0, sizeof(extent));
-	if (read_control(backup->config.pgdata, &bytes, &control, err) == OMB_OK &&
-		omb_pack_add(backup->context.writer[0], bytes.data, bytes.len,
-					 &extent.blob, err) == OMB_OK)
+	backup->progress.bytes_done = bytes;
+	backup->progress.files_done = files;
+	backup->progress.bytes_stored = stored;
+	report(backup, false);
+}
+
+/* Find what to build upon, unless everything is to be read and stored. */
+static omb_status
+choose_parent(omb_backup *backup, omb_error *err)
+{
+	const char *kind = backup->config.kind;
+	const char *done = "full";
+
+	backup->info.boot_id = omb_boot_id();
+	backup->info.clock_offset = omb_clock_offset();
+	if (strcmp(kind, "full") != 0 &&
+		omb_parent_open(backup->repo, backup->fingerprinter, &backup->info,
+						warn_walk, backup, &backup->parent, err) != OMB_OK)
+		return err->status;
+	if (backup->parent != NULL)
 	{
-		entry.type = OMB_ENTRY_FILE;
-		entry.root = OMB_ROOT_LAST;
-		entry.path = omb_strdup(PG_CONTROL);
-		entry.mode = 0600;
-		entry.mtime = (uint64_t) omb_time_now() * 1000;
-		entry.size = bytes.len;
-		entry.crc32c = omb_crc32c(0, bytes.data, bytes.len);
-		extent.length = bytes.len;
-		omb_entry_add_extent(&entry, &extent);
-		(void) add_entry(backup, &entry, err);
+		done = "incremental";
+		backup->info.parent = omb_strdup(omb_parent_info(backup->parent)->id);
 	}
-	omb_buf_free(&bytes);
-	return err->status;
+	else if (strcmp(kind, "incremental") == 0)
+		backup->config.warn("there is no backup to build upon, so this one "
+							"is a full one",
+							NULL, 0, backup->config.arg);
+	(void) strncpy(backup->info.kind, done, sizeof(backup->info.kind) - 1);
+	return OMB_OK;
 }
 
 omb_status
@@ -562,39 +335,44 @@ omb_backup_copy(omb_backup *backup, uint64_t start_lsn,
 				uint32_t start_timeline, int64_t start_time, omb_error *err)
 {
 	const omb_backup_config *config = &backup->config;
+	omb_gather_config gather;
 	omb_walk_config walk;
-	int i;
+	omb_buf bytes = OMB_BUF_INIT;
+	omb_control control;
 
 	backup->info.start_lsn = start_lsn;
 	backup->info.start_timeline = start_timeline;
 	backup->info.start_time = start_time;
-	if (omb_manifest_create(backup->repo, &backup->manifest, err) != OMB_OK)
+	if (choose_parent(backup, err) != OMB_OK)
 		return err->status;
-	backup->packs = omb_pack_table_new();
-	backup->context.verify_pages = config->data_checksums;
-	backup->context.start_lsn = start_lsn;
-	backup->context.throttle = omb_throttle_new(config->max_read_rate);
-	backup->context.writer =
-		omb_calloc((size_t) config->jobs, sizeof(omb_pack_writer *));
-	for (i = 0; i < config->jobs; i++)
-		backup->context.writer[i] = omb_pack_writer_new(
-			backup->repo, &config->compression, backup->packs);
-	backup->pipe = omb_pipeline_new(
-		config->jobs, (size_t) (16 + 8 * config->jobs), sizeof(omb_copy_unit),
-		omb_copy_process, &backup->context);
+	memset(&gather, 0, sizeof(gather));
+	gather.repo = backup->repo;
+	gather.fingerprinter = backup->fingerprinter;
+	gather.compression = config->compression;
+	gather.jobs = config->jobs;
+	gather.verify_pages = config->data_checksums;
+	gather.start_lsn = start_lsn;
+	gather.max_read_rate = config->max_read_rate;
+	gather.parent = backup->parent;
+	gather.info = &backup->info;
+	gather.progress = gather_progress;
+	gather.warn = warn_gather;
+	gather.arg = backup;
+	if (omb_gather_new(&gather, &backup->gather, err) != OMB_OK)
+		return err->status;
 	backup->counting =
 		pthread_create(&backup->counter, NULL, count_main, backup) == 0;
-
 	report(backup, true);
 	describe_walk(backup, &walk);
-	walk.visit = visit_item;
+	walk.visit = omb_gather_visit;
 	walk.warn = warn_walk;
-	walk.arg = backup;
-	if (omb_walk(&walk, err) != OMB_OK || drain(backup, err) != OMB_OK ||
-		copy_control(backup, err) != OMB_OK)
-		return err->status;
-	for (i = 0; i < config->jobs && err->status == OMB_OK; i++)
-		(void) omb_pack_finish(backup->context.writer[i], err);
+	walk.arg = backup->gather;
+	walk.warn_arg = backup;
+	/* pg_control last, from memory because it must be read untorn */
+	if (omb_walk(&walk, err) == OMB_OK &&
+		read_control(config->pgdata, &bytes, &control, err) == OMB_OK)
+		(void) omb_gather_finish(backup->gather, PG_CONTROL, &bytes, err);
+	omb_buf_free(&bytes);
 	report(backup, true);
 	return err->status;
 }
@@ -675,7 +453,6 @@ omb_backup_commit(omb_backup *backup, uint64_t stop_lsn,
 				  const char *backup_label, const char *tablespace_map,
 				  const omb_backup_info **info, omb_error *err)
 {
-	omb_manifest_writer *manifest;
 	uint32_t claim;
 
 	backup->info.stop_lsn = stop_lsn;
@@ -683,12 +460,12 @@ omb_backup_commit(omb_backup *backup, uint64_t stop_lsn,
 	backup->info.stop_time = stop_time;
 	backup->info.backup_label = omb_strdup(backup_label);
 	backup->info.tablespace_map = omb_strdup(tablespace_map);
-	backup->info.bytes_stored = backup->progress.bytes_stored;
 	*info = &backup->info;
 	if (prove_wal(backup, err) != OMB_OK)
 		return err->status;
 	/* another server may have taken over while we copied */
-	if (omb_claim_number(backup->repo, &claim, err) != OMB_OK)
+	if (omb_repository_check(backup->repo, err) != OMB_OK ||
+		omb_claim_number(backup->repo, &claim, err) != OMB_OK)
 		return err->status;
 	if (claim != backup->claim)
 		return omb_error_set(err, OMB_REFUSED,
@@ -696,17 +473,12 @@ omb_backup_commit(omb_backup *backup, uint64_t stop_lsn,
 							 "the backup");
 	backup->progress.phase = OMB_PHASE_COMMIT;
 	report(backup, true);
-	manifest = backup->manifest;
-	backup->manifest = NULL;
-	return omb_manifest_commit(manifest, &backup->info, backup->packs, err);
+	return omb_gather_commit(backup->gather, err);
 }
 
 void
 omb_backup_free(omb_backup *backup)
 {
-	size_t i, depth = (size_t) (16 + 8 * backup->config.jobs);
-	int j;
-
 	if (backup->counting)
 	{
 		(void) pthread_mutex_lock(&backup->count_lock);
@@ -714,29 +486,11 @@ omb_backup_free(omb_backup *backup)
 		(void) pthread_mutex_unlock(&backup->count_lock);
 		(void) pthread_join(backup->counter, NULL);
 	}
-	if (backup->pipe != NULL)
-	{
-		omb_pipeline_stop(backup->pipe);
-		for (i = 0; i < depth; i++)
-		{
-			omb_copy_unit *unit = omb_pipeline_unit(backup->pipe, i);
-
-			for (j = 0; j < OMB_COPY_BATCH; j++)
-			{
-				omb_entry_clear(&unit->item[j].entry);
-				free(unit->item[j].source);
-			}
-		}
-		omb_pipeline_free(backup->pipe);
-	}
-	for (j = 0; backup->context.writer != NULL && j < backup->config.jobs; j++)
-		omb_pack_writer_free(backup->context.writer[j]);
-	free(backup->context.writer);
-	omb_throttle_free(backup->context.throttle);
-	omb_pack_table_free(backup->packs);
-	omb_manifest_abort(backup->manifest);
-	omb_entry_clear(&backup->large);
+	omb_gather_free(backup->gather);
+	omb_parent_free(backup->parent);
+	omb_fingerprinter_free(backup->fingerprinter);
 	omb_backup_info_clear(&backup->info);
+	omb_store_unlock(backup->lock);
 	omb_repository_free(backup->repo);
 	(void) pthread_mutex_destroy(&backup->count_lock);
 	free(backup);

@@ -32,6 +32,7 @@ typedef struct omb_backup_config
 	const char *key_file;
 	const char *pgdata;
 	const char *label;
+	const char *kind; /* "auto", "full" or "incremental" */
 	const char *program_version;
 	uint64_t system_identifier;
 	uint32_t pg_version;

@@ -6,8 +6,8 @@
  * Two threads that write to one file, or create files in one directory, would
  * only wait for each other in the kernel.
  *
- * A unit is one extent of a file that has several, or a batch of small files
- * that share a blob. Units come back in order, and with the last one of a
+ * A unit is a piece of a file that has several extents, or a batch of small
+ * files that share a blob. Units come back in order, and with the last one of a
  * file its CRC is compared.
  *
  * Patching: a file that looks the same is read in units of its own kind and
@@ -32,11 +32,15 @@
 
 /* Bytes of a file that is there already, to be read by one unit. */
 #define CHECK_SIZE (2 * 1024 * 1024)
+/*
+ * Blobs that a worker keeps: pages that changed lie together in blobs that are
+ * needed for many pieces, one of each backup that had changes.
+ */
+#define BLOBS_KEPT 32
 
 typedef struct placer
 {
 	const omb_place_config *config;
-	omb_manifest *manifest;
 	omb_pipeline *pipe;
 	omb_place_context context;
 	omb_place_unit *batch;	   /* being filled, or NULL */
@@ -174,6 +178,7 @@ free_unit(placer *pl, omb_error *err)
 	u->kind = OMB_PLACE_BATCH;
 	u->existing = false;
 	u->has_blob = false;
+	u->extent_count = 0;
 	u->last = false;
 	u->count = 0;
 	u->fd = -1;
@@ -222,7 +227,7 @@ add_small(placer *pl, omb_entry *entry, char *path, omb_error *err)
 
 	if (u != NULL && (u->count == OMB_PLACE_BATCH_MAX ||
 					  (extent != NULL && u->has_blob &&
-					   !same_blob(&u->extent.blob, &extent->blob))))
+					   !same_blob(&u->blob, &extent->blob))))
 	{
 		submit_batch(pl);
 		u = NULL;
@@ -241,7 +246,7 @@ add_small(placer *pl, omb_entry *entry, char *path, omb_error *err)
 	if (extent != NULL)
 	{
 		u->has_blob = true;
-		u->extent = *extent;
+		u->blob = extent->blob;
 	}
 	u->part[u->count].entry = *entry;
 	u->part[u->count].path = path;
@@ -250,12 +255,40 @@ add_small(placer *pl, omb_entry *entry, char *path, omb_error *err)
 	return OMB_OK;
 }
 
+/*
+ * Give a unit the next extents of an entry, as many as fit into it; returns
+ * how many.
+ */
+static size_t
+fill_piece(omb_place_unit *u, const omb_extent *extent, size_t count)
+{
+	size_t i;
+
+	u->length = 0;
+	u->is_zero = extent[0].is_zero;
+	for (i = 0; i < count; i++)
+	{
+		if (i > 0 &&
+			(u->is_zero || u->length + extent[i].length > sizeof(u->plain)))
+			break;
+		if (u->extent_count == u->extent_cap)
+		{
+			u->extent_cap = u->extent_cap ? 2 * u->extent_cap : 8;
+			u->extent =
+				omb_realloc(u->extent, u->extent_cap * sizeof(omb_extent));
+		}
+		u->extent[u->extent_count++] = extent[i];
+		u->length += extent[i].length;
+	}
+	return i;
+}
+
 /* A file of several extents. Takes the entry and the path over. */
 static omb_status
 add_large(placer *pl, omb_entry *entry, char *path, omb_error *err)
 {
 	uint64_t offset = 0;
-	size_t i;
+	size_t next = 0;
 	int fd;
 	bool existing;
 
@@ -264,7 +297,7 @@ add_large(placer *pl, omb_entry *entry, char *path, omb_error *err)
 	if (fd >= 0 && ftruncate(fd, (off_t) entry->size) != 0)
 		(void) omb_error_set_errno(err, errno, "could not extend file \"%s\"",
 								   path);
-	for (i = 0; i < entry->extent_count && err->status == OMB_OK; i++)
+	while (next < entry->extent_count && err->status == OMB_OK)
 	{
 		omb_place_unit *u = free_unit(pl, err);
 
@@ -272,24 +305,23 @@ add_large(placer *pl, omb_entry *entry, char *path, omb_error *err)
 			break;
 		u->kind = OMB_PLACE_PIECE;
 		u->existing = existing;
-		u->extent = entry->extent[i];
-		u->has_blob = !u->extent.is_zero;
 		u->fd = fd;
 		u->offset = offset;
-		u->length = u->extent.length;
-		u->last = i + 1 == entry->extent_count;
+		next +=
+			fill_piece(u, entry->extent + next, entry->extent_count - next);
+		offset += u->length;
+		u->last = next == entry->extent_count;
 		u->count = 1;
 		memset(&u->part[0].entry, 0, sizeof(omb_entry));
 		u->part[0].path = omb_strdup(path);
-		offset += u->extent.length;
 		if (u->last)
 		{
 			u->part[0].entry = *entry;
 			memset(entry, 0, sizeof(*entry));
-			omb_pipeline_submit(pl->pipe);
-			break;
 		}
 		omb_pipeline_submit(pl->pipe);
+		if (entry->path == NULL)
+			break;
 	}
 	omb_entry_clear(entry);
 	free(path);
@@ -438,14 +470,14 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 	memset(&pl, 0, sizeof(pl));
 	pl.config = config;
 	pl.context.config = config;
-	pl.manifest = manifest;
+	pl.context.manifest = manifest;
 	pl.context.result = result;
-	pl.context.cache = omb_calloc(jobs, sizeof(*pl.context.cache));
+	pl.context.reader = omb_calloc(jobs, sizeof(*pl.context.reader));
 	pl.context.local = omb_calloc(jobs, sizeof(*pl.context.local));
 	pl.context.own = omb_malloc(OMB_BLOB_MAX);
 	for (i = 0; i < jobs; i++)
 	{
-		pl.context.cache[i] = omb_blob_cache_new(config->repo, manifest);
+		pl.context.reader[i] = omb_blob_reader_new(config->repo, BLOBS_KEPT);
 		pl.context.local[i] = omb_malloc(OMB_BLOB_MAX);
 	}
 	pl.pipe = omb_pipeline_new(config->jobs, depth, sizeof(omb_place_unit),
@@ -462,11 +494,16 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 		(void) finish(&pl, err);
 	omb_pipeline_stop(pl.pipe);
 	for (i = 0; i < depth; i++)
-		clear_unit(omb_pipeline_unit(pl.pipe, i));
+	{
+		omb_place_unit *u = omb_pipeline_unit(pl.pipe, i);
+
+		clear_unit(u);
+		free(u->extent);
+	}
 	omb_pipeline_free(pl.pipe);
 	for (i = 0; i < jobs; i++)
 	{
-		omb_blob_cache_free(pl.context.cache[i]);
+		omb_blob_reader_free(pl.context.reader[i]);
 		free(pl.context.local[i]);
 	}
 	for (i = 0; i < pl.differing_count; i++)
@@ -477,7 +514,7 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 	free(pl.differing);
 	free(pl.context.own);
 	free(pl.context.local);
-	free(pl.context.cache);
+	free(pl.context.reader);
 	return err->status;
 }
 
@@ -485,8 +522,8 @@ omb_status
 omb_place_read(omb_repository *repo, const omb_manifest *manifest,
 			   const omb_entry *entry, omb_buf *out, omb_error *err)
 {
-	omb_blob_cache *cache = omb_blob_cache_new(repo, manifest);
-	uint8_t *plain = omb_malloc(OMB_BLOB_MAX);
+	omb_blob_reader *reader = omb_blob_reader_new(repo, 1);
+	const uint8_t *plain;
 	size_t i;
 
 	for (i = 0; i < entry->extent_count && err->status == OMB_OK; i++)
@@ -496,8 +533,9 @@ omb_place_read(omb_repository *repo, const omb_manifest *manifest,
 		if (extent->is_zero)
 			memset(omb_buf_reserve(out, (size_t) extent->length), 0,
 				   (size_t) extent->length);
-		else if (omb_blob_cache_read(cache, &extent->blob, plain, err) ==
-				 OMB_OK)
+		else if (omb_blob_reader_get(reader,
+									 manifest->pack[extent->blob.pack].sha256,
+									 &extent->blob, &plain, err) == OMB_OK)
 			memcpy(omb_buf_reserve(out, (size_t) extent->length),
 				   plain + extent->start, (size_t) extent->length);
 		if (err->status == OMB_OK)
@@ -509,7 +547,6 @@ omb_place_read(omb_repository *repo, const omb_manifest *manifest,
 							 "file \"%s\" does not have the checksum it had "
 							 "when it was backed up",
 							 entry->path);
-	omb_blob_cache_free(cache);
-	free(plain);
+	omb_blob_reader_free(reader);
 	return err->status;
 }

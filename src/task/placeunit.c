@@ -76,6 +76,57 @@ check_local(omb_place_unit *u)
 	u->part[0].crc32c = crc;
 }
 
+/* Put the bytes of a piece together. */
+static omb_status
+assemble(const omb_place_context *context, omb_blob_reader *reader,
+		 omb_place_unit *u)
+{
+	uint8_t *out = u->plain;
+	size_t i;
+
+	for (i = 0; i < u->extent_count; i++)
+	{
+		const omb_extent *extent = &u->extent[i];
+		const uint8_t *sha256 =
+			context->manifest->pack[extent->blob.pack].sha256;
+		const uint8_t *plain;
+
+		if (extent->is_zero)
+			memset(out, 0, (size_t) extent->length);
+		else if (u->extent_count == 1 && extent->start == 0 &&
+				 extent->length == extent->blob.raw)
+		{
+			/* the usual case: a whole blob, which nobody else needs */
+			if (omb_blob_reader_read(reader, sha256, &extent->blob, out,
+									 &u->error) != OMB_OK)
+				return u->error.status;
+		}
+		else
+		{
+			if (omb_blob_reader_get(reader, sha256, &extent->blob, &plain,
+									&u->error) != OMB_OK)
+				return u->error.status;
+			memcpy(out, plain + extent->start, (size_t) extent->length);
+		}
+		out += extent->length;
+	}
+	return OMB_OK;
+}
+
+static void
+process_piece(const omb_place_context *context, int worker, omb_place_unit *u)
+{
+	if (!u->is_zero && assemble(context, context->reader[worker], u) != OMB_OK)
+		return;
+	u->part[0].crc32c = u->is_zero ?
+							omb_place_crc_of_zeros(u->length) :
+							omb_crc32c(0, u->plain, (size_t) u->length);
+	if (u->existing)
+		(void) omb_patch_compare(
+			u->fd, u->offset, u->is_zero ? NULL : u->plain, u->length,
+			context->local[worker], &u->differ, &u->error);
+}
+
 void
 omb_place_process(void *unit, int worker, void *arg)
 {
@@ -89,27 +140,18 @@ omb_place_process(void *unit, int worker, void *arg)
 		check_local(u);
 		return;
 	}
-	if (u->has_blob &&
-		omb_blob_cache_read(context->cache[worker], &u->extent.blob, u->plain,
-							&u->error) != OMB_OK)
-	{
+	if (u->kind == OMB_PLACE_PIECE)
+		process_piece(context, worker, u);
+	else if (u->has_blob)
+		(void) omb_blob_reader_read(
+			context->reader[worker],
+			context->manifest->pack[u->blob.pack].sha256, &u->blob, u->plain,
+			&u->error);
+	if (u->error.status != OMB_OK)
 		(void) omb_error_context(&u->error, "while restoring \"%s\"",
 								 u->part[0].path);
+	if (u->error.status != OMB_OK || u->kind == OMB_PLACE_PIECE)
 		return;
-	}
-	if (u->kind == OMB_PLACE_PIECE)
-	{
-		u->part[0].crc32c = crc_of_extent(&u->extent, u->plain);
-		if (u->existing &&
-			omb_patch_compare(u->fd, u->offset,
-							  u->extent.is_zero ? NULL :
-												  u->plain + u->extent.start,
-							  u->length, context->local[worker], &u->differ,
-							  &u->error) != OMB_OK)
-			(void) omb_error_context(&u->error, "while restoring \"%s\"",
-									 u->part[0].path);
-		return;
-	}
 	for (i = 0; i < u->count; i++)
 	{
 		const omb_entry *entry = &u->part[i].entry;
@@ -175,23 +217,22 @@ omb_status
 omb_place_write_piece(const omb_place_context *context,
 					  const omb_place_unit *u, omb_error *err)
 {
-	const uint8_t *data = u->plain + u->extent.start;
 	uint64_t end = u->offset + u->length;
 	uint64_t from = u->offset / WRITEBACK_STEP * WRITEBACK_STEP;
 	int rc = 0;
 
 	/* a new file was made at its full size: zeros stay a hole */
-	if (u->extent.is_zero)
+	if (u->is_zero)
 	{
 		if (u->existing && u->differ != 0)
 			rc = omb_patch_zero(u->fd, u->offset, u->length);
 	}
 	else if (u->existing)
-		rc = omb_patch_write(u->fd, u->offset, data, (size_t) u->length,
+		rc = omb_patch_write(u->fd, u->offset, u->plain, (size_t) u->length,
 							 u->differ, &context->result->bytes_written);
 	else
 	{
-		rc = omb_pwrite_full(u->fd, data, (size_t) u->length,
+		rc = omb_pwrite_full(u->fd, u->plain, (size_t) u->length,
 							 (off_t) u->offset);
 		context->result->bytes_written += u->length;
 	}

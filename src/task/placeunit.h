@@ -5,7 +5,7 @@
 #ifndef OMB_TASK_PLACEUNIT_H
 #define OMB_TASK_PLACEUNIT_H
 
-#include "task/blobcache.h"
+#include "repo/blobreader.h"
 #include "task/patch.h"
 #include "task/place.h"
 
@@ -22,17 +22,21 @@ typedef struct omb_place_part
 typedef enum omb_place_unit_kind
 {
 	OMB_PLACE_BATCH, /* small files that share a blob */
-	OMB_PLACE_PIECE, /* an extent of a large file */
+	OMB_PLACE_PIECE, /* some extents of a large file, or one of zeros */
 	OMB_PLACE_CHECK	 /* a part of a file that looks the same */
 } omb_place_unit_kind;
 
 typedef struct omb_place_unit
 {
 	omb_place_unit_kind kind;
-	bool has_blob;
-	bool existing;	   /* of a piece: the file was there */
-	omb_extent extent; /* of a piece; of a batch, the blob they share */
-	int fd;			   /* of a piece or check */
+	bool has_blob; /* of a batch, whose files share it */
+	omb_blob_ref blob;
+	bool existing;		/* of a piece: the file was there */
+	bool is_zero;		/* of a piece: one extent of zeros, of any length */
+	omb_extent *extent; /* of a piece; owned */
+	size_t extent_count;
+	size_t extent_cap;
+	int fd; /* of a piece or check */
 	uint64_t offset;
 	uint64_t length; /* of a piece or check */
 	omb_patch_mask differ;
@@ -40,15 +44,16 @@ typedef struct omb_place_unit
 	int count;
 	omb_place_part part[OMB_PLACE_BATCH_MAX];
 	omb_error error;
-	uint8_t plain[OMB_BLOB_MAX]; /* of the blob */
+	uint8_t plain[OMB_BLOB_MAX]; /* of the blob, or of the piece */
 } omb_place_unit;
 
 typedef struct omb_place_context
 {
 	const omb_place_config *config;
-	omb_blob_cache **cache; /* one for each worker */
-	uint8_t **local;		/* likewise, OMB_BLOB_MAX bytes of a file */
-	uint8_t *own;			/* such bytes for the calling thread */
+	const omb_manifest *manifest;
+	omb_blob_reader **reader; /* one for each worker */
+	uint8_t **local;		  /* likewise, OMB_BLOB_MAX bytes of a file */
+	uint8_t *own;			  /* such bytes for the calling thread */
 	omb_place_result *result;
 } omb_place_context;
 

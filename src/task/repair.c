@@ -302,13 +302,19 @@ omb_status
 omb_repair(const omb_repair_config *config, omb_problems *problems,
 		   omb_error *err)
 {
+	omb_lock *lock;
 	size_t i;
 
+	/* who removes holds it alone */
+	if (omb_store_lock(config->repo->store, config->apply, &lock, err) !=
+		OMB_OK)
+		return err->status;
 	for (i = 0; i < problems->count && err->status == OMB_OK; i++)
 	{
 		config->progress("looking for good copies", i, problems->count,
 						 config->arg);
 		(void) repair_one(config, &problems->item[i], err);
 	}
+	omb_store_unlock(lock);
 	return err->status;
 }

@@ -518,6 +518,7 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 			omb_error *err)
 {
 	restore r;
+	omb_lock *lock = NULL;
 
 	memset(result, 0, sizeof(*result));
 	memset(&r, 0, sizeof(r));
@@ -529,6 +530,7 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 	if (check_pgdata(&r, err) == OMB_OK)
 		config->progress("reading the repository", 0, 0, config->arg);
 	if (err->status == OMB_OK &&
+		omb_store_lock(config->repo->store, false, &lock, err) == OMB_OK &&
 		omb_plan_make(config->repo, config->backup, &config->target,
 					  &result->plan, err) == OMB_OK &&
 		read_info(config, result, err) == OMB_OK &&
@@ -551,5 +553,6 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 	omb_entry_clear(&r.control);
 	free(r.wal_dir);
 	free(r.config_dir);
+	omb_store_unlock(lock);
 	return err->status;
 }

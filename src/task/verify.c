@@ -430,10 +430,14 @@ omb_status
 omb_verify(const omb_verify_config *config, omb_verify_result *result,
 		   omb_error *err)
 {
-	omb_verify_state *v = omb_calloc(1, sizeof(*v));
+	omb_verify_state *v;
+	omb_lock *lock;
 	int i;
 
 	memset(result, 0, sizeof(*result));
+	if (omb_store_lock(config->repo->store, false, &lock, err) != OMB_OK)
+		return err->status;
+	v = omb_calloc(1, sizeof(*v));
 	v->config = config;
 	v->result = result;
 	if (config->max_seconds > 0)
@@ -464,5 +468,6 @@ omb_verify(const omb_verify_config *config, omb_verify_result *result,
 	omb_verify_trailers_free(v);
 	free(v->pack);
 	free(v);
+	omb_store_unlock(lock);
 	return err->status;
 }

@@ -6,12 +6,36 @@
 
 #include "repo/walobject.h"
 
+typedef struct omb_wal_request
+{
+	const char *file;
+	const char *path; /* where the file goes */
+	int jobs;
+	const char *spool; /* directory for the spool; NULL: nothing ahead */
+} omb_wal_request;
+
 /*
- * Write an archived file to path. OMB_NOT_FOUND only when it is proven that
- * the file is absent and that nothing behind it is there either: then
+ * Take the file from the spool when it is there and the repository at
+ * location holds the same; no key is needed. False when not: that says
+ * nothing about the repository. *ahead tells whether somebody is fetching
+ * what follows.
+ */
+extern bool omb_wal_get_spooled(const char *location,
+								const omb_wal_request *request, bool *ahead);
+
+/*
+ * Write an archived file to its path. OMB_NOT_FOUND only when it is proven
+ * that the file is absent and that nothing behind it is there either: then
  * recovery is at the end of the archive. A gap is OMB_DAMAGED.
  */
-extern omb_status omb_wal_get(omb_repository *repo, const char *file,
-							  const char *path, int jobs, omb_error *err);
+extern omb_status omb_wal_get(omb_repository *repo,
+							  const omb_wal_request *request, omb_error *err);
+
+/*
+ * After a file was fetched, or is absent: see to it that what follows is
+ * fetched ahead, and that no spool stays when nothing does.
+ */
+extern void omb_wal_get_ahead(omb_repository *repo,
+							  const omb_wal_request *request, bool absent);
 
 #endif

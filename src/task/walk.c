@@ -132,7 +132,7 @@ warn(const walker *w, const char *fmt, const char *path)
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 	message = omb_format(fmt, path);
 #pragma GCC diagnostic pop
-	w->config->warn(message, w->config->arg);
+	w->config->warn(message, w->config->warn_arg);
 	free(message);
 }
 

@@ -34,8 +34,9 @@ typedef struct omb_walk_config
 	const char *const *config_file; /* absolute paths outside pgdata */
 	size_t config_count;
 	omb_walk_visit visit;
+	void *arg; /* of visit */
 	omb_walk_warn warn;
-	void *arg;
+	void *warn_arg;
 } omb_walk_config;
 
 /*

@@ -8,8 +8,8 @@
  *   FAULT_LOG=FILE      gets "fired NAME" or "counted N" at the end
  *
  * Counted are operations that change something: creating, writing, syncing,
- * renaming, linking, removing, truncating, making directories. Those on
- * standard output are not.
+ * renaming, linking, removing, truncating, making directories, locking. Those
+ * on standard output are not.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -133,10 +134,24 @@ renameat2(int from_dir, const char *from, int to_dir, const char *to,
 }
 
 int
+unlink(const char *path)
+{
+	REAL(int, unlink, const char *);
+	return fails("unlink") ? -1 : real(path);
+}
+
+int
 mkdir(const char *path, mode_t mode)
 {
 	REAL(int, mkdir, const char *, mode_t);
 	return fails("mkdir") ? -1 : real(path, mode);
+}
+
+int
+flock(int fd, int operation)
+{
+	REAL(int, flock, int, int);
+	return fails("flock") ? -1 : real(fd, operation);
 }
 
 int

@@ -7,6 +7,7 @@
 #include "store/fault.h"
 #include "store/memory.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,6 +29,40 @@ names(omb_store *store, const char *folder, bool recursive, omb_buf *out)
 		OMB_OK)
 		omb_buf_printf(out, "%s", err.message);
 	return omb_buf_text(out);
+}
+
+/* store and other are the same to whoever uses them. */
+static void
+lock_suite(omb_store *store, omb_store *other, const char *kind)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_lock *first, *second, *third;
+
+	ok(omb_store_lock(store, false, &first, &err) == OMB_OK &&
+		   omb_store_lock(other, false, &second, &err) == OMB_OK,
+	   "%s: several may lock with others", kind);
+	ok(omb_store_lock(other, true, &third, &err) == OMB_BUSY &&
+		   third == NULL && err.hint[0] != '\0',
+	   "%s: then nobody gets it alone", kind);
+	omb_error_clear(&err);
+	omb_store_unlock(first);
+	ok(omb_store_lock(store, true, &third, &err) == OMB_BUSY,
+	   "%s: nor while one is left", kind);
+	omb_error_clear(&err);
+	omb_store_unlock(second);
+	ok(omb_store_lock(other, true, &third, &err) == OMB_OK,
+	   "%s: after the last one it can be had", kind);
+	ok(omb_store_lock(store, false, &first, &err) == OMB_BUSY,
+	   "%s: nobody else gets it then", kind);
+	omb_error_clear(&err);
+	ok(omb_store_lock(store, true, &first, &err) == OMB_BUSY, "%s: in no way",
+	   kind);
+	omb_error_clear(&err);
+	omb_store_unlock(third);
+	omb_store_unlock(NULL);
+	ok(omb_store_lock(store, false, &first, &err) == OMB_OK,
+	   "%s: and it is free again", kind);
+	omb_store_unlock(first);
 }
 
 static void
@@ -91,7 +126,109 @@ store_suite(omb_store *store, const char *kind)
 	   "%s: an object is removed once", kind);
 	omb_error_clear(&err);
 	is_text(names(store, "", true, &out), "a b/one b/two/x ", "and is gone");
+	ok(omb_store_settle(store, "b/two", &err) == OMB_OK &&
+		   omb_store_put(store, "c/d/e", "1", 1, &err) == OMB_OK &&
+		   omb_store_remove(store, "c/d/e", &err) == OMB_OK &&
+		   omb_store_settle(store, "c/d", &err) == OMB_OK,
+	   "%s: removals are settled, of the last object in a folder too", kind);
+	is_text(names(store, "", false, &out), "a b/ ",
+			"a folder goes with its last object");
+	ok(omb_store_put(store, "c/d/e", "2", 1, &err) == OMB_OK &&
+		   omb_store_remove(store, "c/d/e", &err) == OMB_OK,
+	   "%s: and comes again with the next one", kind);
+	lock_suite(store, store, kind);
+	is_text(names(store, "", true, &out), "a b/one b/two/x ",
+			"locking makes no object");
 	omb_buf_free(&out);
+}
+
+/* What root stores belongs to the owner of the directory. */
+static void
+test_directory_of_another(const char *root)
+{
+	char *path = omb_format("%s/owned", root);
+	char *folder = omb_format("%s/a", path);
+	char *file = omb_format("%s/b", folder);
+	omb_error err = OMB_ERROR_INIT;
+	omb_store *store;
+	struct stat of_folder, of_file;
+	uid_t owner = geteuid() == 0 ? 65534 : geteuid();
+
+	(void) mkdir(path, 0700);
+	ok(chown(path, owner, (gid_t) -1) == 0, "a directory of user %d",
+	   (int) owner);
+	store = omb_store_directory_new(path);
+	ok(omb_store_put(store, "a/b", "1", 1, &err) == OMB_OK &&
+		   stat(folder, &of_folder) == 0 && stat(file, &of_file) == 0 &&
+		   of_folder.st_uid == owner && of_file.st_uid == owner,
+	   "folders and objects have the same owner");
+	omb_store_free(store);
+	free(file);
+	free(folder);
+	free(path);
+}
+
+/* What a killed upload has left is removed when it is old enough. */
+static void
+test_directory_sweeps(const char *root)
+{
+	char *path = omb_format("%s/sweep", root);
+	char *file = omb_format("%s/tmp/1-left", path);
+	omb_error err = OMB_ERROR_INIT;
+	omb_store *store;
+	omb_store_swept swept;
+	omb_upload *upload;
+	FILE *left;
+
+	(void) mkdir(path, 0700);
+	store = omb_store_directory_new(path);
+	ok(omb_store_sweep(store, 0, true, &swept, &err) == OMB_OK &&
+		   swept.count == 0,
+	   "nothing is swept from a new store");
+	ok(omb_store_settle(store, "none", &err) == OMB_OK,
+	   "a folder that is not there is settled");
+	ok(omb_store_create(store, &upload, &err) == OMB_OK, "an upload begins");
+	left = fopen(file, "w");
+	ok(left != NULL && fputs("12345", left) > 0 && fclose(left) == 0,
+	   "another was cut short");
+	ok(omb_store_sweep(store, 3600, true, &swept, &err) == OMB_OK &&
+		   swept.count == 0 && access(file, F_OK) == 0,
+	   "what is young stays");
+	ok(utimensat(AT_FDCWD, file,
+				 (const struct timespec[2]){ { 1, 0 }, { 1, 0 } }, 0) == 0 &&
+		   omb_store_sweep(store, 3600, false, &swept, &err) == OMB_OK &&
+		   swept.count == 1 && swept.bytes == 5 && access(file, F_OK) == 0,
+	   "what is old is counted");
+	ok(omb_store_sweep(store, 3600, true, &swept, &err) == OMB_OK &&
+		   swept.count == 1 && access(file, F_OK) != 0,
+	   "and removed");
+	ok(omb_upload_write(upload, "x", 1, &err) == OMB_OK &&
+		   omb_upload_commit(upload, "x", &err) == OMB_OK,
+	   "the upload under way is not disturbed");
+	omb_store_free(store);
+	free(file);
+	free(path);
+}
+
+/* Another user of the same directory is refused like one of this process. */
+static void
+test_directory_locks(const char *root)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_store *store = omb_store_directory_new(root);
+	omb_store *other = omb_store_directory_new(root);
+	char *path = omb_format("%s/nowhere", root);
+	omb_store *none = omb_store_directory_new(path);
+	omb_lock *lock;
+
+	lock_suite(store, other, "two of one directory");
+	ok(omb_store_lock(none, false, &lock, &err) == OMB_FAILED &&
+		   access(path, F_OK) != 0,
+	   "a directory that is not there is not made");
+	omb_store_free(none);
+	omb_store_free(other);
+	omb_store_free(store);
+	free(path);
 }
 
 static void
@@ -140,6 +277,9 @@ main(void)
 	store_suite(store, "faults, none set");
 	omb_store_free(store);
 
+	test_directory_locks(root);
+	test_directory_sweeps(root);
+	test_directory_of_another(root);
 	test_directory_notices_a_lost_mount(root);
 	command = omb_format("rm -rf %s", root);
 	ok(system(command) == 0, "clean up");

@@ -1,0 +1,120 @@
+/*
+ * retain.h: which backups and which WAL are kept, and why. Pure: facts in,
+ * verdicts out; no clock, no store.
+ */
+#ifndef OMB_TASK_RETAIN_H
+#define OMB_TASK_RETAIN_H
+
+#include "pgfmt/timeline.h"
+#include "pgfmt/walname.h"
+#include "repo/manifest.h"
+
+/*
+ * 0 is a rule that is not set; without any keep_* rule everything is kept.
+ *
+ *   keep_last       the newest backups
+ *   keep_days ..    the newest backup of each of the last days, ISO weeks,
+ *   keep_years      months, years (UTC) that have one
+ *   keep_wal_days   every instant of the last days, counted back from the end
+ *                   of the newest backup, can be restored
+ *   minimum         at least as many intact backups (0 is 1)
+ *
+ * A backup is intact when it has no damaged page and all of its WAL. keep_last
+ * and the calendar rules pick backups whatever their state, and where one they
+ * pick is not intact, an intact one besides. The newest backup, the newest
+ * intact one and pinned ones are kept always.
+ */
+typedef struct omb_retain_rules
+{
+	uint32_t keep_last;
+	uint32_t keep_days;
+	uint32_t keep_weeks;
+	uint32_t keep_months;
+	uint32_t keep_years;
+	uint32_t keep_wal_days;
+	uint32_t minimum;
+} omb_retain_rules;
+
+typedef struct omb_retain_backup
+{
+	char id[OMB_BACKUP_ID_MAX];
+	int64_t stop_time; /* microseconds since 1970 */
+	uint64_t start_lsn;
+	uint64_t stop_lsn;
+	uint32_t timeline;
+	uint64_t wal_segment_size;
+	uint64_t damaged_pages;
+	uint64_t wal_missing; /* segments from its start to its stop */
+	char *pin;			  /* why it is pinned, or ""; NULL when it is not */
+
+	/* the verdict */
+	bool keep;
+	bool window;	 /* all WAL from its start on is kept */
+	int64_t counted; /* when it ended, as far as the clock can be believed */
+	char *reason;
+} omb_retain_backup;
+
+typedef struct omb_retain_plan
+{
+	omb_retain_rules rules;
+	omb_retain_backup *backup; /* in the order in which they were taken */
+	size_t count;
+	omb_timeline_path *path; /* to the timelines that have a history */
+	size_t path_count;
+
+	/* the verdict */
+	bool keeps_all;		   /* WAL too */
+	uint32_t whole_behind; /* timelines behind this one are kept whole */
+	uint64_t segment_size; /* 0 when backups differ in it */
+} omb_retain_plan;
+
+/*
+ * Fill in the verdicts. Doing it again with what was kept gives the same.
+ *
+ * Clocks may be wrong: a backup that ended before an older one ended counts as
+ * ended when the next one did that did not. Where more than keep_wal_days
+ * lie between the last backup before the window and the next one, because the
+ * machine was off or its clock was set forward, as many days before that gap
+ * are kept too.
+ *
+ * Where a timeline younger than the window's oldest backup (without
+ * keep_wal_days: than the newest backup) began from a backup that no rule
+ * keeps, that one is kept: without it the timeline's WAL is of no use.
+ */
+extern void omb_retain_decide(omb_retain_plan *plan);
+
+typedef enum omb_retain_why
+{
+	OMB_RETAIN_UNUSED,	 /* dropped: no kept backup needs it */
+	OMB_RETAIN_ALL,		 /* no rule, or no backup */
+	OMB_RETAIN_HISTORY,	 /* timeline history files are always kept */
+	OMB_RETAIN_TIMELINE, /* of a timeline that is kept whole */
+	OMB_RETAIN_WINDOW,	 /* follows a backup of the window */
+	OMB_RETAIN_RANGE	 /* written during a backup that is kept */
+} omb_retain_why;
+
+typedef struct omb_retain_wal
+{
+	omb_retain_why why;
+	const omb_retain_backup *because; /* or NULL */
+} omb_retain_wal;
+
+/* The verdict on a WAL file, after omb_retain_decide(). */
+extern omb_retain_wal omb_retain_wal_decide(const omb_retain_plan *plan,
+											const omb_wal_name *name);
+/* The verdict in words, in new memory. */
+extern char *omb_retain_wal_reason(const omb_retain_plan *plan,
+								   const omb_retain_wal *verdict);
+
+/*
+ * First and last segment that a backup itself needs; false when its facts
+ * tell nothing of segments.
+ */
+extern bool omb_retain_range(const omb_retain_backup *backup, uint64_t *first,
+							 uint64_t *last);
+
+/* Backups may be added one by one; the new one is all zeros. */
+extern omb_retain_backup *omb_retain_add(omb_retain_plan *plan);
+extern void omb_retain_clear(omb_retain_plan *plan);
+
+#endif

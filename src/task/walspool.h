@@ -1,0 +1,87 @@
+/*
+ * walspool.h: WAL segments fetched ahead of being asked for, in a directory.
+ *
+ * The spool is a directory omsupply_backup.spool, private to its owner:
+ *
+ *   <segment>-<id>.<boot>.<device>.<inode>.<size>.<mtime>   a whole segment
+ *   <segment>-<id>.part      one that is being fetched
+ *   asked                    the segment that was asked for last
+ *
+ * <id> is that of the object in the repository (repo/walobject.h), so that
+ * what is in a spool serves no other repository and no other content. The
+ * other names are facts of the file, in hex, of the instant when all its
+ * bytes had been checked: a file that was cut, changed or copied since is not
+ * taken, nor is one from before a restart of the machine, since spooled files
+ * are not synced. <boot> is the kernel's random id of the time since it was
+ * started.
+ *
+ * The process that fetches ahead holds a lock (flock) on the directory; only
+ * who holds it removes things, but for a file that is taken. Everybody may
+ * remove the directory by hand at any time.
+ *
+ * Functions here report no errors: a spool is an extra, and what does not
+ * work is the same as nothing found.
+ */
+#ifndef OMB_TASK_WALSPOOL_H
+#define OMB_TASK_WALSPOOL_H
+
+#include "repo/walobject.h"
+
+#define OMB_SPOOL_NAME "omsupply_backup.spool"
+#define OMB_BOOT_ID_SIZE 36
+
+typedef struct omb_spool
+{
+	char *path;
+	int dir;					 /* holds the lock too */
+	char boot[OMB_BOOT_ID_SIZE]; /* 32 digits */
+} omb_spool;
+
+/*
+ * Open the spool below a directory, making it with create. False when there
+ * is none or it is not ours alone.
+ */
+extern bool omb_spool_open(omb_spool *spool, const char *parent, bool create);
+extern void omb_spool_close(omb_spool *spool);
+
+/* Lock it, unless somebody else has; closing the spool unlocks it. */
+extern bool omb_spool_lock(omb_spool *spool);
+/* The directory was removed, or replaced by another one. */
+extern bool omb_spool_is_gone(const omb_spool *spool);
+
+/* The segment that was asked for last; false when there is none. */
+extern void omb_spool_ask(const omb_spool *spool, const char *file);
+extern bool omb_spool_asked(const omb_spool *spool,
+							char file[OMB_WAL_FILE_MAX + 1]);
+
+/*
+ * Move an object's file to path, replacing what is there. While another
+ * process is writing that very file, wait for it as long as it gets on.
+ */
+extern bool omb_spool_take(const omb_spool *spool,
+						   const omb_wal_object *object, const char *path);
+
+/* Is a file of that name there (not how good it is)? */
+extern bool omb_spool_has(const omb_spool *spool, const char *file);
+
+/* Begin a file, with the lock held: a descriptor, or -1. */
+extern int omb_spool_begin(const omb_spool *spool,
+						   const omb_wal_object *object);
+/* Give a file that was checked its name; closes fd. */
+extern bool omb_spool_commit(const omb_spool *spool,
+							 const omb_wal_object *object, int fd);
+/* Forget one that was begun; closes fd. */
+extern void omb_spool_abort(const omb_spool *spool,
+							const omb_wal_object *object, int fd);
+
+/*
+ * With the lock held, remove what need not stay: keep is asked for each WAL
+ * file. Returns how many files stay, those being written among them.
+ */
+typedef bool (*omb_spool_keep)(const char *file, void *arg);
+extern int omb_spool_tidy(const omb_spool *spool, omb_spool_keep keep,
+						  void *arg);
+/* With the lock held, remove everything and the directory. */
+extern void omb_spool_remove(const omb_spool *spool);
+
+#endif

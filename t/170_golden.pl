@@ -1,0 +1,71 @@
+# Repositories written by earlier versions are listed, verified and restored,
+# and new backups are added to them.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use JSON::PP;
+use Omb;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $golden = $ENV{OMB_GOLDEN} or die 'OMB_GOLDEN is not set';
+my @tar = glob "$golden/*.tar";
+cmp_ok(scalar(@tar), '>', 0, 'there is a golden repository');
+
+# the settings in the backup are those of a machine that is gone
+sub at_home
+{
+	my ($node) = @_;
+	$node->append_conf('postgresql.conf', "unix_socket_directories = '" . $node->host . "'\n");
+	return;
+}
+
+for my $tar (@tar)
+{
+	my ($name) = $tar =~ m{([^/]+)\.tar$};
+	my $base = PostgreSQL::Test::Utils::tempdir("golden_$name");
+	system_or_bail('tar', '-xf', $tar, '-C', $base);
+	my $repo = { dir => "$base/repository", key => "$base/key" };
+	my $list = decode_json(program_ok([ 'list', '--json' ], "$name: list", $repo));
+	is_deeply([ map { $_->{label} } @$list ], [ 'golden one', 'golden two' ], "$name: both backups are listed");
+	program_ok(['verify'], "$name: verify", $repo);
+	program_ok([ 'list', '--recovery-code-file', "$base/recovery-code" ], "$name: the recovery code opens it",
+		{ dir => $repo->{dir}, key => '' });
+
+	my $one = restored_node("golden_${name}_one", $repo, '--backup', $list->[0]{id}, '--target-name', 'golden');
+	at_home($one);
+	$one->start;
+	$one->poll_query_until('gold', 'SELECT NOT pg_is_in_recovery()') or die 'recovery did not end';
+	is($one->safe_psql('gold', q{SELECT count(*), bool_and(name = md5(id::text)) FROM stock}), '2500|t',
+		"$name: the first backup, up to the restore point");
+	$one->stop;
+
+	my $two = restored_node("golden_${name}_two", $repo, '--take-over');
+	at_home($two);
+	$two->start;
+	$two->poll_query_until('gold', 'SELECT NOT pg_is_in_recovery()') or die;
+	is($two->safe_psql('gold', q{SELECT count(*), count(*) FILTER (WHERE name = 'later'), max(id) FROM stock}), '2501|99|9999',
+		"$name: the newest, up to the end of the archive");
+
+	# the version that is installed now goes on from there
+	$two->append_conf('postgresql.conf', qq{
+omsupply_backup.repository = '$repo->{dir}'
+omsupply_backup.key_file = '$repo->{key}'
+});
+	$two->restart;
+	$two->safe_psql('gold', 'CREATE TABLE added AS SELECT generate_series(1, 1000) AS n');
+	my $id = $two->safe_psql('gold', q{SELECT backup_now('added')});
+	is(decode_json(program_ok([ 'info', '--json', $id ], "$name: info of the new backup", $repo))->{parent},
+		$list->[1]{id}, "$name: it builds upon the golden one");
+	$two->stop;
+	my $three = restored_node("golden_${name}_three", $repo, '--backup', $id);
+	at_home($three);
+	$three->start;
+	$three->poll_query_until('gold', 'SELECT NOT pg_is_in_recovery()') or die;
+	is($three->safe_psql('gold', 'SELECT count(*) FROM added'), '1000', "$name: which restores");
+	$three->stop;
+	program_ok(['verify'], "$name: verify after that", $repo);
+}
+done_testing();
