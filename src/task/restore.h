@@ -49,7 +49,8 @@ typedef struct omb_restore_result
 	bool is_delta; /* the directory had something in it */
 	omb_delta_result delta;
 	omb_place_result place;
-	bool config_files; /* some were put into <pgdata>.config */
+	uint64_t wal_saved; /* segments moved to <pgdata>.wal */
+	bool config_files;	/* some were put into <pgdata>.config */
 } omb_restore_result;
 
 /*
