@@ -152,4 +152,4 @@ check-tap: instroot build/tests/faultshim.so
 	@scripts/prove.sh $(or $(TESTS),t/*.pl)
 
 bench: instroot
-	@bench/run.sh
+	@bench/full.sh

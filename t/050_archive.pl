@@ -148,4 +148,20 @@ $node->safe_psql('postgres', q{INSERT INTO t SELECT n, 'x' FROM generate_series(
 $node->stop('fast');
 is(scalar(glob("$wal/archive_status/*.ready") // ''), '', 'after a shutdown nothing waits');
 
+# another repository is made in the place of the old one, under the eyes of the
+# running archiver: nothing may be written into it with the old key
+$node->start;
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET ALL');
+$node->reload;
+$node->poll_query_until('postgres', "SELECT current_setting('omsupply_backup.repository') = '$repo->{dir}'") or die;
+$node->safe_psql('postgres', 'SELECT backup_adopt()');
+write_segment();
+wait_archived($node);
+PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', $repo->{dir}, $repo->{key});
+program_ok([ 'init', '--repository', $repo->{dir}, '--key-file', $repo->{key} ], 'another repository in its place');
+write_segment();
+wait_archived($node);
+program_ok([ 'verify' ], 'what is archived after that can be read', $repo);
+is($node->psql('postgres', 'SELECT backup_now()'), 0, 'and backups go there');
+program_ok([ 'verify' ], 'which can be read too', $repo);
 done_testing();

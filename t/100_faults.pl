@@ -125,6 +125,38 @@ sub expired_soundly
 	for my $id (@ids) { return 0 if (program($repo, 'verify', $id))[0] != 0 }
 	return 1;
 }
+# over a directory in which much is wrong; doing it again goes on with what is there
+sub delta
+{
+	my ($at, $mode) = @_;
+	if ($mode)
+	{
+		PostgreSQL::Test::Utils::system_or_bail('rm', '-rf', "$base/restored");
+		PostgreSQL::Test::Utils::system_or_bail('cp', '-a', "$base/stale", "$base/restored");
+	}
+	my ($status) = run_with($at, $mode, '', 'omsupply_backup', 'restore', '--delta', '--pgdata', "$base/restored", '--target-immediate',
+		'--jobs', '1', '--backup-manifest');
+	return $status == 0;
+}
+sub make_stale
+{
+	PostgreSQL::Test::Utils::system_or_bail('cp', '-a', "$base/restored", "$base/stale");
+	unlink map { "$base/stale/base/5/$_" } 1 .. 3;
+	PostgreSQL::Test::Utils::system_or_bail('truncate', '-s', '9000', map { "$base/stale/base/5/$_" } 4, 7, 16384);
+	append_to_file("$base/stale/base/5/$_", 'longer') for 5, 6;
+	mkdir "$base/stale/strange" or die;
+	append_to_file("$base/stale/strange/$_", 'strange') for 1 .. 3;
+	return;
+}
+# What pg_control says must be true: the sign of an unfinished restore, or that
+# all is there, or nothing was changed.
+sub whole_or_unfinished
+{
+	my $control = "$base/restored/global/pg_control";
+	return 1 if !-e $control || slurp_file($control) =~ /^This data directory is incomplete/;
+	return 1 if -e "$base/stale" && system("diff -rq -x pg_control.tmp '$base/stale' '$base/restored' >/dev/null 2>&1") == 0;
+	return system("pg_verifybackup -n '$base/restored' >/dev/null 2>&1") == 0;
+}
 sub init { my ($at, $mode) = @_; return (run_with($at, $mode, '', 'omsupply_backup', 'init'))[0] == 0 }
 sub verifies { my ($status, $out, $err) = program($repo, 'verify'); diag("$out$err") if $status; return $status == 0 }
 
@@ -135,22 +167,24 @@ my %steps = (
 	backup => { before => sub { clear_repository(); init(0, ''); archive(0, '') or die; }, run => \&backup, after => \&verifies },
 	expire => { before => \&prepare_expire, run => \&expire, after => \&expired_soundly },
 	restore => { before => sub { 1 }, run => \&restore,
-		after => sub { !-e "$base/restored/global/pg_control" || (program($repo, 'verify'))[0] == 0 } },
+		after => \&whole_or_unfinished },
+	delta => { before => sub { 1 }, run => \&delta, after => \&whole_or_unfinished },
 );
-for my $step (qw(init archive backup restore expire))
+for my $step (qw(init archive backup restore delta expire))
 {
+	make_stale() if $step eq 'delta';
 	for my $mode (qw(errno kill))
 	{
 		my ($at, @wrong) = (0);
 		# the backup of the step before serves all restores
-		$steps{$step}{before}->() if $step eq 'restore';
+		$steps{$step}{before}->() if $step =~ /restore|delta/;
 		while (1)
 		{
 			$at++;
-			$steps{$step}{before}->() unless $step eq 'restore';
+			$steps{$step}{before}->() unless $step =~ /restore|delta/;
 			my $done = $steps{$step}{run}->($at, $mode);
 			my $fired = fired();
-			push @wrong, "$at: success although pg_control was not synced" if $step eq 'restore' && $fired && $mode eq 'kill' && $done;
+			push @wrong, "$at: success although pg_control was not synced" if $step =~ /restore|delta/ && $fired && $mode eq 'kill' && $done;
 			push @wrong, "$at: the repository does not verify" unless $steps{$step}{after}->();
 			last unless $fired;
 			# an init that failed at its very end has made the repository

@@ -323,6 +323,9 @@ run_archive(const agent_job *job, omb_error *err)
 			}
 		}
 		free(line);
+		/* the next agent opens the repository that is there then */
+		if (failure.status == OMB_REFUSED)
+			break;
 	}
 	omb_archive_free(archive);
 	return err->status;

@@ -10,6 +10,7 @@
 #include "pgfmt/lsn.h"
 #include "task/restore.h"
 
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@ static const omb_command command = {
 	"local time.\n"
 	"Everything is checked before the first byte is written: that the\n"
 	"directories are empty, that there is space, and that the archived WAL\n"
-	"reaches the target.\n"
+	"reaches the target. With --delta the data directory may be one of this\n"
+	"cluster: what is as in the backup stays, all else is changed or removed.\n"
 };
 
 typedef struct arguments
@@ -41,8 +43,10 @@ typedef struct arguments
 	const char *action;
 	const char *jobs;
 	omb_value_list maps;
+	omb_value_list databases;
 	bool take_over;
 	bool manifest;
+	bool delta;
 	bool dry_run;
 } arguments;
 
@@ -179,12 +183,6 @@ free_maps(omb_tablespace_move *moves, size_t count)
 }
 
 static void
-show_progress(const char *step, uint64_t bytes, uint64_t total, void *arg)
-{
-	omb_display_show(arg, step, bytes, total);
-}
-
-static void
 describe_target(const omb_target *target)
 {
 	char text[OMB_TIME_TEXT];
@@ -212,8 +210,60 @@ describe_target(const omb_target *target)
 	}
 }
 
+/* At most so many things to be removed are named. */
+#define REMOVALS_SHOWN 20
+
+typedef struct restore_state
+{
+	omb_display display;
+	uint64_t removals;
+} restore_state;
+
 static void
-show_result(const omb_restore_config *config, omb_restore_result *result)
+show_progress(const char *step, uint64_t bytes, uint64_t total, void *arg)
+{
+	restore_state *state = arg;
+
+	omb_display_show(&state->display, step, bytes, total);
+}
+
+static void
+show_removal(const char *path, uint64_t bytes, void *arg)
+{
+	restore_state *state = arg;
+	char size[OMB_SIZE_TEXT];
+
+	if (++state->removals > REMOVALS_SHOWN)
+		return;
+	omb_display_end(&state->display);
+	printf("not in the backup: %s (%s)\n", path, omb_size_format(bytes, size));
+}
+
+/* What a delta restore finds, before it changes anything. */
+static void
+show_delta_plan(const omb_delta_result *delta, uint64_t removals)
+{
+	char text[OMB_SIZE_TEXT];
+
+	if (removals > REMOVALS_SHOWN)
+		printf("... and %" PRIu64 " more not in the backup\n",
+			   removals - REMOVALS_SHOWN);
+	printf("%" PRIu64
+		   " files look the same, %s: they would be read and kept.\n",
+		   delta->files_same, omb_size_format(delta->bytes_same, text));
+	printf("%" PRIu64 " files differ, %s: blocks that differ would be "
+		   "written.\n",
+		   delta->files_changed, omb_size_format(delta->bytes_changed, text));
+	printf("%" PRIu64 " files are missing, %s: they would be written.\n",
+		   delta->files_missing, omb_size_format(delta->bytes_missing, text));
+	printf("%" PRIu64 " files are not in the backup, %s: they would be "
+		   "removed.\n",
+		   delta->files_removed, omb_size_format(delta->bytes_removed, text));
+}
+
+static void
+show_result(const omb_restore_config *config, omb_restore_result *result,
+			uint64_t removals)
 {
 	char text[OMB_TIME_TEXT];
 
@@ -233,13 +283,39 @@ show_result(const omb_restore_config *config, omb_restore_result *result)
 		printf("WARNING: the backup has %u damaged pages; \"info %s\" names "
 			   "them.\n",
 			   (unsigned int) result->info.damaged_pages, result->plan.backup);
+	if (result->left_out_bytes > 0)
+	{
+		printf("%s of other databases are %s by empty files.\n",
+			   omb_size_format(result->left_out_bytes, text),
+			   config->dry_run ? "to be replaced" : "replaced");
+		if (!result->info.data_checksums)
+			printf("The cluster has no data checksums. If recovery stops with "
+				   "\"WAL contains references\nto invalid pages\" of other "
+				   "databases, start the server with "
+				   "-c ignore_invalid_pages=on.\n");
+	}
 	if (config->dry_run)
 	{
+		printf("%" PRIu64 " files, %s, would be restored into \"%s\".\n",
+			   result->total_files, omb_size_format(result->total_bytes, text),
+			   config->pgdata);
+		if (result->is_delta)
+			show_delta_plan(&result->delta, removals);
 		printf("Dry run: nothing was written.\n");
 		return;
 	}
 	printf("%s restored into \"%s\".\n", omb_size_format(result->bytes, text),
 		   config->pgdata);
+	if (result->is_delta)
+	{
+		printf("%" PRIu64 " of %" PRIu64 " files were the same, %s ",
+			   result->place.files_same, result->files,
+			   omb_size_format(result->place.bytes_written, text));
+		printf("were written; %" PRIu64 " files that are not in the backup "
+			   "were removed, %s.\n",
+			   result->delta.files_removed,
+			   omb_size_format(result->delta.bytes_removed, text));
+	}
 	if (result->config_files)
 		printf("Configuration files that were outside the data directory are "
 			   "in\n\"%s.config\"; put them back or use those of this "
@@ -253,6 +329,10 @@ show_result(const omb_restore_config *config, omb_restore_result *result)
 		   strcmp(config->target_action, "pause") == 0 ?
 			   " waits for pg_wal_replay_resume()" :
 			   " shuts down");
+	if (result->left_out_bytes > 0)
+		printf(
+			"Then DROP the databases that were not restored: they cannot be "
+			"used.\n");
 	if (!config->take_over)
 		printf("It will not archive or back up into this repository until you "
 			   "execute\n\"SELECT backup_adopt()\" on it.\n");
@@ -275,14 +355,15 @@ run(arguments *args, omb_error *err)
 	omb_restore_config config;
 	omb_restore_result result;
 	omb_tablespace_move *moves = NULL;
-	omb_display display;
+	restore_state state;
 	char *pgdata = args->pgdata ? omb_path_absolute(args->pgdata) : NULL;
 	char *program = own_path();
 	char *key_file = NULL;
 
 	memset(&config, 0, sizeof(config));
 	memset(&result, 0, sizeof(result));
-	omb_display_init(&display, false);
+	memset(&state, 0, sizeof(state));
+	omb_display_init(&state.display, false);
 	if (pgdata == NULL)
 		(void) omb_error_set(err, OMB_USAGE, "--pgdata is missing");
 	else if (read_target(args, &config.target, err) == OMB_OK &&
@@ -310,21 +391,26 @@ run(arguments *args, omb_error *err)
 		config.backup = args->backup;
 		config.move = moves;
 		config.move_count = args->maps.count;
+		config.database = args->databases.value;
+		config.database_count = args->databases.count;
 		config.take_over = args->take_over;
 		config.write_manifest = args->manifest;
+		config.delta = args->delta;
 		config.dry_run = args->dry_run;
 		config.progress = show_progress;
-		config.arg = &display;
+		config.removal = show_removal;
+		config.arg = &state;
 		if (err->status == OMB_OK)
 			(void) omb_restore(&config, &result, err);
-		omb_display_end(&display);
+		omb_display_end(&state.display);
 		if (err->status == OMB_OK)
-			show_result(&config, &result);
+			show_result(&config, &result, state.removals);
 	}
 	omb_backup_info_clear(&result.info);
 	omb_repository_free(config.repo);
 	free_maps(moves, args->maps.count);
 	free(args->maps.value);
+	free(args->databases.value);
 	free(key_file);
 	free(program);
 	free(pgdata);
@@ -357,12 +443,16 @@ omb_command_restore(int argc, char **argv)
 		  &args.action, NULL, NULL },
 		{ "tablespace-map", "OLD=NEW",
 		  "put a tablespace elsewhere; may repeat", NULL, NULL, &args.maps },
+		{ "database", "NAME", "only this database; may repeat", NULL, NULL,
+		  &args.databases },
 		{ "jobs", "N", "threads; default one per core, at most 8", &args.jobs,
 		  NULL, NULL },
 		{ "take-over", NULL, "the restored server replaces the original", NULL,
 		  &args.take_over, NULL },
 		{ "backup-manifest", NULL, "write backup_manifest for pg_verifybackup",
 		  NULL, &args.manifest, NULL },
+		{ "delta", NULL, "change what is in the data directory already", NULL,
+		  &args.delta, NULL },
 		{ "dry-run", NULL, "plan and check, write nothing", NULL,
 		  &args.dry_run, NULL },
 	};

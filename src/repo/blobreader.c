@@ -123,6 +123,18 @@ omb_blob_reader_get(omb_blob_reader *reader,
 	return OMB_OK;
 }
 
+omb_status
+omb_blob_reader_read(omb_blob_reader *reader,
+					 const uint8_t sha256[OMB_SHA256_SIZE],
+					 const omb_blob_ref *ref, uint8_t *out, omb_error *err)
+{
+	omb_pack *pack = NULL;
+
+	if (open_pack(reader, sha256, &pack, err) != OMB_OK)
+		return err->status;
+	return omb_pack_read(pack, reader->coder, ref, out, err);
+}
+
 void
 omb_blob_reader_free(omb_blob_reader *reader)
 {

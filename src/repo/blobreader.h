@@ -21,6 +21,14 @@ extern omb_status omb_blob_reader_get(omb_blob_reader *reader,
 									  const uint8_t sha256[OMB_SHA256_SIZE],
 									  const omb_blob_ref *ref,
 									  const uint8_t **plain, omb_error *err);
+/*
+ * Read a blob that will not be needed again into out, which has room for
+ * OMB_BLOB_MAX bytes.
+ */
+extern omb_status omb_blob_reader_read(omb_blob_reader *reader,
+									   const uint8_t sha256[OMB_SHA256_SIZE],
+									   const omb_blob_ref *ref, uint8_t *out,
+									   omb_error *err);
 extern void omb_blob_reader_free(omb_blob_reader *reader);
 
 #endif

@@ -194,6 +194,19 @@ omb_repository_free(omb_repository *repo)
 	free(repo);
 }
 
+omb_status
+omb_repository_check(omb_repository *repo, omb_error *err)
+{
+	omb_repository_facts facts;
+
+	if (omb_repository_look(repo->store, &facts, err) == OMB_OK &&
+		memcmp(facts.id, repo->keyring.repository_id, sizeof(facts.id)) != 0)
+		return omb_error_set(err, OMB_REFUSED,
+							 "repository \"%s\" was replaced by another one",
+							 repo->store->location);
+	return err->status;
+}
+
 const char *
 omb_repository_directory(const omb_repository *repo)
 {

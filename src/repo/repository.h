@@ -51,6 +51,13 @@ extern omb_status omb_repository_open(omb_store *store,
 									  const omb_secret *secret,
 									  omb_repository **out, omb_error *err);
 extern void omb_repository_free(omb_repository *repo);
+
+/*
+ * Is it still the repository that was opened, and not another one that was
+ * made in its place? What is written with the old key could never be read.
+ * OMB_REFUSED when not.
+ */
+extern omb_status omb_repository_check(omb_repository *repo, omb_error *err);
 /* The local directory that the repository is in; NULL when it is in none. */
 extern const char *omb_repository_directory(const omb_repository *repo);
 

@@ -245,6 +245,8 @@ prepare(omb_archive *archive, omb_error *err)
 							   &repo, err) != OMB_OK)
 		return err->status;
 	archive->repo = repo;
+	if (omb_repository_check(repo, err) != OMB_OK)
+		return err->status;
 	/* the claim is read again only when there is a newer one */
 	if (archive->claim != 0 &&
 		(omb_claim_number(repo, &number, err) != OMB_OK ||

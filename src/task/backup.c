@@ -464,7 +464,8 @@ omb_backup_commit(omb_backup *backup, uint64_t stop_lsn,
 	if (prove_wal(backup, err) != OMB_OK)
 		return err->status;
 	/* another server may have taken over while we copied */
-	if (omb_claim_number(backup->repo, &claim, err) != OMB_OK)
+	if (omb_repository_check(backup->repo, err) != OMB_OK ||
+		omb_claim_number(backup->repo, &claim, err) != OMB_OK)
 		return err->status;
 	if (claim != backup->claim)
 		return omb_error_set(err, OMB_REFUSED,

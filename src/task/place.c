@@ -6,15 +6,21 @@
  * Two threads that write to one file, or create files in one directory, would
  * only wait for each other in the kernel.
  *
- * A unit is one extent of a file that has several, or a batch of small files
- * that share a blob. Units come back in order, and with the last one of a
+ * A unit is a piece of a file that has several extents, or a batch of small
+ * files that share a blob. Units come back in order, and with the last one of a
  * file its CRC is compared.
+ *
+ * Patching: a file that looks the same is read in units of its own kind and
+ * left alone when its CRC fits too. One that does not fit is noted, and placed
+ * as soon as the units in hand allow. Pieces of a file that is there are
+ * compared by the workers; only blocks that differ are written.
  */
 #include "task/place.h"
 
 #include "base/crc32c.h"
 #include "base/file.h"
 #include "base/pipeline.h"
+#include "task/placeunit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,241 +30,26 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BATCH 128
-#define PACKS_OPEN 8
-/* Start writing back this much early, so that the last sync is short. */
-#define WRITEBACK_STEP (4 * 1024 * 1024)
-
-typedef struct part
-{
-	omb_entry entry; /* owned; of a piece only when it is the last one */
-	char *path;
-	uint32_t crc32c;
-} part;
-
-typedef struct unit
-{
-	bool is_piece;
-	bool has_blob;
-	omb_extent extent; /* of a piece; of a batch, the blob they share */
-	int fd;			   /* of a piece */
-	uint64_t offset;
-	bool last;
-	int count;
-	part part[BATCH];
-	omb_error error;
-	uint8_t plain[OMB_BLOB_MAX]; /* of the blob */
-} unit;
-
-/* Packs a worker has open, least recently used first out. */
-typedef struct pack_cache
-{
-	omb_pack *pack[PACKS_OPEN];
-	uint32_t number[PACKS_OPEN];
-	uint64_t used[PACKS_OPEN];
-	uint64_t clock;
-	omb_coder *coder;
-} pack_cache;
+/* Bytes of a file that is there already, to be read by one unit. */
+#define CHECK_SIZE (2 * 1024 * 1024)
+/*
+ * Blobs that a worker keeps: pages that changed lie together in blobs that are
+ * needed for many pieces, one of each backup that had changes.
+ */
+#define BLOBS_KEPT 32
 
 typedef struct placer
 {
 	const omb_place_config *config;
-	omb_manifest *manifest;
 	omb_pipeline *pipe;
-	pack_cache *cache; /* one for each worker */
-	unit *batch;	   /* being filled, or NULL */
-	uint32_t crc32c;   /* of the file whose pieces come back */
+	omb_place_context context;
+	omb_place_unit *batch;	   /* being filled, or NULL */
+	omb_place_part *differing; /* looked the same and are not */
+	size_t differing_count;
+	uint32_t crc32c; /* of the file whose pieces come back */
 	uint64_t bytes;
 	uint64_t files;
 } placer;
-
-static omb_status
-read_blob(omb_repository *repo, const omb_manifest *manifest,
-		  pack_cache *cache, const omb_blob_ref *blob, uint8_t *plain,
-		  omb_error *err)
-{
-	int oldest = 0;
-	int i;
-
-	for (i = 0; i < PACKS_OPEN; i++)
-	{
-		if (cache->pack[i] != NULL && cache->number[i] == blob->pack)
-			break;
-		if (cache->used[i] < cache->used[oldest])
-			oldest = i;
-	}
-	if (i == PACKS_OPEN)
-	{
-		i = oldest;
-		omb_pack_close(cache->pack[i]);
-		cache->pack[i] = NULL;
-		if (omb_pack_open(repo, manifest->pack[blob->pack].sha256,
-						  &cache->pack[i], err) != OMB_OK)
-			return err->status;
-		cache->number[i] = blob->pack;
-	}
-	cache->used[i] = ++cache->clock;
-	return omb_pack_read(cache->pack[i], cache->coder, blob, plain, err);
-}
-
-static void
-cache_init(pack_cache *cache)
-{
-	cache->coder = omb_coder_new(NULL);
-}
-
-static void
-cache_clear(pack_cache *cache)
-{
-	int i;
-
-	for (i = 0; i < PACKS_OPEN; i++)
-		omb_pack_close(cache->pack[i]);
-	omb_coder_free(cache->coder);
-}
-
-/* CRC of that many zeros. */
-static uint32_t
-crc_of_zeros(uint64_t len)
-{
-	static const uint8_t zeros[8192];
-	uint32_t crc = 0;
-
-	while (len > 0)
-	{
-		size_t n = len < sizeof(zeros) ? (size_t) len : sizeof(zeros);
-
-		crc = omb_crc32c(crc, zeros, n);
-		len -= n;
-	}
-	return crc;
-}
-
-/* ---- workers ---- */
-
-/* CRC of what an extent is, whose blob is in memory. */
-static uint32_t
-crc_of_extent(const omb_extent *extent, const uint8_t *plain)
-{
-	if (extent->is_zero)
-		return crc_of_zeros(extent->length);
-	return omb_crc32c(0, plain + extent->start, (size_t) extent->length);
-}
-
-static void
-process_unit(void *arg, int worker, void *context)
-{
-	unit *u = arg;
-	placer *pl = context;
-	int i;
-
-	omb_error_clear(&u->error);
-	if (u->has_blob &&
-		read_blob(pl->config->repo, pl->manifest, &pl->cache[worker],
-				  &u->extent.blob, u->plain, &u->error) != OMB_OK)
-	{
-		(void) omb_error_context(&u->error, "while restoring \"%s\"",
-								 u->part[0].path);
-		return;
-	}
-	if (u->is_piece)
-	{
-		u->part[0].crc32c = crc_of_extent(&u->extent, u->plain);
-		return;
-	}
-	for (i = 0; i < u->count; i++)
-	{
-		const omb_entry *entry = &u->part[i].entry;
-
-		u->part[i].crc32c = entry->extent_count > 0 ?
-								crc_of_extent(&entry->extent[0], u->plain) :
-								0;
-	}
-}
-
-/* ---- writing ---- */
-
-/* Create a file of an entry with its mode. */
-static int
-create_file(const omb_entry *entry, const char *path, omb_error *err)
-{
-	int fd =
-		open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-	if (fd < 0 || (entry->mode != 0600 && fchmod(fd, entry->mode) != 0))
-	{
-		(void) omb_error_set_errno(err, errno, "could not create file \"%s\"",
-								   path);
-		if (fd >= 0)
-			(void) close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-/* Set the time of the last change, so that a later backup can rely on it. */
-static omb_status
-close_file(const omb_entry *entry, const char *path, int fd, omb_error *err)
-{
-	struct timespec times[2];
-
-	times[0].tv_sec = times[1].tv_sec = (time_t) (entry->mtime / 1000000000);
-	times[0].tv_nsec = times[1].tv_nsec = (long) (entry->mtime % 1000000000);
-	/* a file system without times is no reason to fail */
-	(void) futimens(fd, times);
-	if (close(fd) != 0)
-		return omb_error_set_errno(err, errno, "could not close file \"%s\"",
-								   path);
-	return OMB_OK;
-}
-
-static omb_status
-write_piece(const unit *u, omb_error *err)
-{
-	size_t len = (size_t) u->extent.length;
-	uint64_t end = u->offset + len;
-	uint64_t from = u->offset / WRITEBACK_STEP * WRITEBACK_STEP;
-
-	/* the file was made at its full size: zeros stay a hole */
-	if (u->extent.is_zero)
-		return OMB_OK;
-	if (omb_pwrite_full(u->fd, u->plain + u->extent.start, len,
-						(off_t) u->offset) != 0)
-		return omb_error_set_errno(err, errno, "could not write file \"%s\"",
-								   u->part[0].path);
-	if (end / WRITEBACK_STEP != from / WRITEBACK_STEP)
-		(void) sync_file_range(u->fd, (off_t) from, WRITEBACK_STEP,
-							   SYNC_FILE_RANGE_WRITE);
-	return OMB_OK;
-}
-
-static omb_status
-write_small(const unit *u, const part *p, omb_error *err)
-{
-	const omb_entry *entry = &p->entry;
-	const omb_extent *extent =
-		entry->extent_count > 0 ? &entry->extent[0] : NULL;
-	int fd = create_file(entry, p->path, err);
-
-	if (fd < 0)
-		return err->status;
-	if (extent != NULL && extent->is_zero)
-	{
-		if (ftruncate(fd, (off_t) extent->length) != 0)
-			(void) omb_error_set_errno(
-				err, errno, "could not extend file \"%s\"", p->path);
-	}
-	else if (extent != NULL && omb_write_full(fd, u->plain + extent->start,
-											  (size_t) extent->length) != 0)
-		(void) omb_error_set_errno(err, errno, "could not write file \"%s\"",
-								   p->path);
-	if (err->status != OMB_OK)
-	{
-		(void) close(fd);
-		return err->status;
-	}
-	return close_file(entry, p->path, fd, err);
-}
 
 /* ---- collecting ---- */
 
@@ -276,7 +67,7 @@ finish_entry(placer *pl, const omb_entry *entry, uint32_t crc32c,
 }
 
 static void
-clear_unit(unit *u)
+clear_unit(omb_place_unit *u)
 {
 	int i;
 
@@ -289,8 +80,29 @@ clear_unit(unit *u)
 	u->count = 0;
 }
 
+/* The last part of a file that looked the same was read. */
 static omb_status
-collect_unit(placer *pl, unit *u, omb_error *err)
+finish_check(placer *pl, omb_place_unit *u, omb_error *err)
+{
+	omb_place_part *p = &u->part[0];
+
+	(void) close(u->fd);
+	u->fd = -1;
+	if (pl->crc32c == p->entry.crc32c)
+	{
+		pl->context.result->files_same++;
+		pl->bytes += p->entry.size;
+		return finish_entry(pl, &p->entry, pl->crc32c, err);
+	}
+	pl->differing = omb_realloc(pl->differing, (pl->differing_count + 1) *
+												   sizeof(*pl->differing));
+	pl->differing[pl->differing_count++] = *p;
+	memset(p, 0, sizeof(*p));
+	return OMB_OK;
+}
+
+static omb_status
+collect_unit(placer *pl, omb_place_unit *u, omb_error *err)
 {
 	int i;
 
@@ -299,27 +111,30 @@ collect_unit(placer *pl, unit *u, omb_error *err)
 		*err = u->error;
 		return err->status;
 	}
-	if (!u->is_piece)
+	if (u->kind == OMB_PLACE_BATCH)
 	{
 		for (i = 0; i < u->count && err->status == OMB_OK; i++)
 		{
 			pl->bytes += u->part[i].entry.size;
-			if (write_small(u, &u->part[i], err) == OMB_OK)
+			if (omb_place_write_small(&pl->context, u, &u->part[i], err) ==
+				OMB_OK)
 				(void) finish_entry(pl, &u->part[i].entry, u->part[i].crc32c,
 									err);
 		}
 		return err->status;
 	}
-	if (write_piece(u, err) != OMB_OK)
+	if (u->kind == OMB_PLACE_PIECE &&
+		omb_place_write_piece(&pl->context, u, err) != OMB_OK)
 		return err->status;
 	if (u->offset == 0)
 		pl->crc32c = 0;
-	pl->crc32c =
-		omb_crc32c_combine(pl->crc32c, u->part[0].crc32c, u->extent.length);
-	pl->bytes += u->extent.length;
+	pl->crc32c = omb_crc32c_combine(pl->crc32c, u->part[0].crc32c, u->length);
+	if (u->kind == OMB_PLACE_CHECK)
+		return u->last ? finish_check(pl, u, err) : OMB_OK;
+	pl->bytes += u->length;
 	if (u->last)
 	{
-		(void) close_file(&u->part[0].entry, u->part[0].path, u->fd, err);
+		(void) omb_place_close(&u->part[0].entry, u->part[0].path, u->fd, err);
 		u->fd = -1;
 		if (err->status == OMB_OK)
 			(void) finish_entry(pl, &u->part[0].entry, pl->crc32c, err);
@@ -330,7 +145,7 @@ collect_unit(placer *pl, unit *u, omb_error *err)
 static omb_status
 collect(placer *pl, bool wait, bool *collected, omb_error *err)
 {
-	unit *u = omb_pipeline_next(pl->pipe, wait);
+	omb_place_unit *u = omb_pipeline_next(pl->pipe, wait);
 
 	*collected = u != NULL;
 	if (u == NULL)
@@ -344,10 +159,10 @@ collect(placer *pl, bool wait, bool *collected, omb_error *err)
 
 /* ---- filling ---- */
 
-static unit *
+static omb_place_unit *
 free_unit(placer *pl, omb_error *err)
 {
-	unit *u;
+	omb_place_unit *u;
 	bool collected;
 
 	do
@@ -360,8 +175,10 @@ free_unit(placer *pl, omb_error *err)
 		if (collect(pl, true, &collected, err) != OMB_OK)
 			return NULL;
 	}
-	u->is_piece = false;
+	u->kind = OMB_PLACE_BATCH;
+	u->existing = false;
 	u->has_blob = false;
+	u->extent_count = 0;
 	u->last = false;
 	u->count = 0;
 	u->fd = -1;
@@ -406,11 +223,11 @@ add_small(placer *pl, omb_entry *entry, char *path, omb_error *err)
 		entry->extent_count > 0 && !entry->extent[0].is_zero ?
 			&entry->extent[0] :
 			NULL;
-	unit *u = pl->batch;
+	omb_place_unit *u = pl->batch;
 
-	if (u != NULL &&
-		(u->count == BATCH || (extent != NULL && u->has_blob &&
-							   !same_blob(&u->extent.blob, &extent->blob))))
+	if (u != NULL && (u->count == OMB_PLACE_BATCH_MAX ||
+					  (extent != NULL && u->has_blob &&
+					   !same_blob(&u->blob, &extent->blob))))
 	{
 		submit_batch(pl);
 		u = NULL;
@@ -429,7 +246,7 @@ add_small(placer *pl, omb_entry *entry, char *path, omb_error *err)
 	if (extent != NULL)
 	{
 		u->has_blob = true;
-		u->extent = *extent;
+		u->blob = extent->blob;
 	}
 	u->part[u->count].entry = *entry;
 	u->part[u->count].path = path;
@@ -438,46 +255,138 @@ add_small(placer *pl, omb_entry *entry, char *path, omb_error *err)
 	return OMB_OK;
 }
 
+/*
+ * Give a unit the next extents of an entry, as many as fit into it; returns
+ * how many.
+ */
+static size_t
+fill_piece(omb_place_unit *u, const omb_extent *extent, size_t count)
+{
+	size_t i;
+
+	u->length = 0;
+	u->is_zero = extent[0].is_zero;
+	for (i = 0; i < count; i++)
+	{
+		if (i > 0 &&
+			(u->is_zero || u->length + extent[i].length > sizeof(u->plain)))
+			break;
+		if (u->extent_count == u->extent_cap)
+		{
+			u->extent_cap = u->extent_cap ? 2 * u->extent_cap : 8;
+			u->extent =
+				omb_realloc(u->extent, u->extent_cap * sizeof(omb_extent));
+		}
+		u->extent[u->extent_count++] = extent[i];
+		u->length += extent[i].length;
+	}
+	return i;
+}
+
 /* A file of several extents. Takes the entry and the path over. */
 static omb_status
 add_large(placer *pl, omb_entry *entry, char *path, omb_error *err)
 {
 	uint64_t offset = 0;
-	size_t i;
+	size_t next = 0;
 	int fd;
+	bool existing;
 
 	submit_batch(pl);
-	fd = create_file(entry, path, err);
+	fd = omb_place_open(&pl->context, entry, path, &existing, err);
 	if (fd >= 0 && ftruncate(fd, (off_t) entry->size) != 0)
 		(void) omb_error_set_errno(err, errno, "could not extend file \"%s\"",
 								   path);
-	for (i = 0; i < entry->extent_count && err->status == OMB_OK; i++)
+	while (next < entry->extent_count && err->status == OMB_OK)
 	{
-		unit *u = free_unit(pl, err);
+		omb_place_unit *u = free_unit(pl, err);
 
 		if (u == NULL)
 			break;
-		u->is_piece = true;
-		u->extent = entry->extent[i];
-		u->has_blob = !u->extent.is_zero;
+		u->kind = OMB_PLACE_PIECE;
+		u->existing = existing;
 		u->fd = fd;
 		u->offset = offset;
-		u->last = i + 1 == entry->extent_count;
+		next +=
+			fill_piece(u, entry->extent + next, entry->extent_count - next);
+		offset += u->length;
+		u->last = next == entry->extent_count;
 		u->count = 1;
 		memset(&u->part[0].entry, 0, sizeof(omb_entry));
 		u->part[0].path = omb_strdup(path);
-		offset += u->extent.length;
 		if (u->last)
 		{
 			u->part[0].entry = *entry;
 			memset(entry, 0, sizeof(*entry));
-			omb_pipeline_submit(pl->pipe);
+		}
+		omb_pipeline_submit(pl->pipe);
+		if (entry->path == NULL)
 			break;
+	}
+	omb_entry_clear(entry);
+	free(path);
+	return err->status;
+}
+
+/* A file that looks the same. Takes the entry and the path over. */
+static omb_status
+add_check(placer *pl, omb_entry *entry, char *path, omb_error *err)
+{
+	uint64_t offset = 0;
+	bool last = false;
+	int fd;
+
+	submit_batch(pl);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		(void) omb_error_set_errno(err, errno, "could not open file \"%s\"",
+								   path);
+	while (!last && err->status == OMB_OK)
+	{
+		omb_place_unit *u = free_unit(pl, err);
+
+		if (u == NULL)
+			break;
+		u->kind = OMB_PLACE_CHECK;
+		u->fd = fd;
+		u->offset = offset;
+		u->length = entry->size - offset < CHECK_SIZE ? entry->size - offset :
+														CHECK_SIZE;
+		offset += u->length;
+		last = u->last = offset == entry->size;
+		u->count = 1;
+		memset(&u->part[0], 0, sizeof(omb_place_part));
+		u->part[0].path = omb_strdup(path);
+		if (last)
+		{
+			u->part[0].entry = *entry;
+			memset(entry, 0, sizeof(*entry));
 		}
 		omb_pipeline_submit(pl->pipe);
 	}
 	omb_entry_clear(entry);
 	free(path);
+	return err->status;
+}
+
+/* Takes the entry and the path over. */
+static omb_status
+add_file(placer *pl, omb_entry *entry, char *path, omb_error *err)
+{
+	return entry->extent_count > 1 ? add_large(pl, entry, path, err) :
+									 add_small(pl, entry, path, err);
+}
+
+/* Place the files that looked the same and were not. */
+static omb_status
+add_differing(placer *pl, omb_error *err)
+{
+	while (pl->differing_count > 0 && err->status == OMB_OK)
+	{
+		omb_place_part p = pl->differing[--pl->differing_count];
+
+		(void) add_file(pl, &p.entry, p.path, err);
+	}
 	return err->status;
 }
 
@@ -492,6 +401,23 @@ make_directory(const omb_entry *entry, const char *path, omb_error *err)
 	return err->status;
 }
 
+/* Make a file's content as many zeros. */
+static void
+blank(omb_entry *entry)
+{
+	omb_extent zeros;
+
+	free(entry->extent);
+	entry->extent = NULL;
+	entry->extent_count = entry->extent_cap = 0;
+	entry->crc32c = omb_place_crc_of_zeros(entry->size);
+	memset(&zeros, 0, sizeof(zeros));
+	zeros.is_zero = true;
+	zeros.length = entry->size;
+	if (entry->size > 0)
+		omb_entry_add_extent(entry, &zeros);
+}
+
 static omb_status
 place_entry(placer *pl, omb_entry *entry, omb_error *err)
 {
@@ -502,9 +428,16 @@ place_entry(placer *pl, omb_entry *entry, omb_error *err)
 		omb_entry_clear(entry);
 		return OMB_OK;
 	}
+	if (pl->config->leave_out != NULL &&
+		pl->config->leave_out(entry, pl->config->arg))
+	{
+		blank(entry);
+		return add_file(pl, entry, path, err);
+	}
 	if (entry->type == OMB_ENTRY_FILE)
-		return entry->extent_count > 1 ? add_large(pl, entry, path, err) :
-										 add_small(pl, entry, path, err);
+		return pl->config->patch && omb_patch_looks_same(entry, path) ?
+				   add_check(pl, entry, path, err) :
+				   add_file(pl, entry, path, err);
 	if (entry->type == OMB_ENTRY_DIRECTORY)
 		(void) make_directory(entry, path, err);
 	if (err->status == OMB_OK)
@@ -514,40 +447,74 @@ place_entry(placer *pl, omb_entry *entry, omb_error *err)
 	return err->status;
 }
 
+/* Drain until nothing is left to do. */
+static omb_status
+finish(placer *pl, omb_error *err)
+{
+	while (drain(pl, err) == OMB_OK && pl->differing_count > 0)
+		(void) add_differing(pl, err);
+	return err->status;
+}
+
 omb_status
 omb_place_files(const omb_place_config *config, omb_manifest *manifest,
-				omb_error *err)
+				omb_place_result *result, omb_error *err)
 {
 	size_t depth = (size_t) (16 + 8 * config->jobs);
+	size_t jobs = (size_t) config->jobs;
 	placer pl;
 	bool end = false;
-	int i;
-	size_t u;
+	size_t i;
 
+	memset(result, 0, sizeof(*result));
 	memset(&pl, 0, sizeof(pl));
 	pl.config = config;
-	pl.manifest = manifest;
-	pl.cache = omb_calloc((size_t) config->jobs, sizeof(pack_cache));
-	for (i = 0; i < config->jobs; i++)
-		cache_init(&pl.cache[i]);
-	pl.pipe =
-		omb_pipeline_new(config->jobs, depth, sizeof(unit), process_unit, &pl);
+	pl.context.config = config;
+	pl.context.manifest = manifest;
+	pl.context.result = result;
+	pl.context.reader = omb_calloc(jobs, sizeof(*pl.context.reader));
+	pl.context.local = omb_calloc(jobs, sizeof(*pl.context.local));
+	pl.context.own = omb_malloc(OMB_BLOB_MAX);
+	for (i = 0; i < jobs; i++)
+	{
+		pl.context.reader[i] = omb_blob_reader_new(config->repo, BLOBS_KEPT);
+		pl.context.local[i] = omb_malloc(OMB_BLOB_MAX);
+	}
+	pl.pipe = omb_pipeline_new(config->jobs, depth, sizeof(omb_place_unit),
+							   omb_place_process, &pl.context);
 	while (!end && err->status == OMB_OK)
 	{
 		omb_entry entry;
 
-		if (omb_manifest_next(manifest, &entry, &end, err) == OMB_OK && !end)
+		if (add_differing(&pl, err) == OMB_OK &&
+			omb_manifest_next(manifest, &entry, &end, err) == OMB_OK && !end)
 			(void) place_entry(&pl, &entry, err);
 	}
 	if (err->status == OMB_OK)
-		(void) drain(&pl, err);
+		(void) finish(&pl, err);
 	omb_pipeline_stop(pl.pipe);
-	for (u = 0; u < depth; u++)
-		clear_unit(omb_pipeline_unit(pl.pipe, u));
+	for (i = 0; i < depth; i++)
+	{
+		omb_place_unit *u = omb_pipeline_unit(pl.pipe, i);
+
+		clear_unit(u);
+		free(u->extent);
+	}
 	omb_pipeline_free(pl.pipe);
-	for (i = 0; i < config->jobs; i++)
-		cache_clear(&pl.cache[i]);
-	free(pl.cache);
+	for (i = 0; i < jobs; i++)
+	{
+		omb_blob_reader_free(pl.context.reader[i]);
+		free(pl.context.local[i]);
+	}
+	for (i = 0; i < pl.differing_count; i++)
+	{
+		omb_entry_clear(&pl.differing[i].entry);
+		free(pl.differing[i].path);
+	}
+	free(pl.differing);
+	free(pl.context.own);
+	free(pl.context.local);
+	free(pl.context.reader);
 	return err->status;
 }
 
@@ -555,11 +522,10 @@ omb_status
 omb_place_read(omb_repository *repo, const omb_manifest *manifest,
 			   const omb_entry *entry, omb_buf *out, omb_error *err)
 {
-	pack_cache *cache = omb_calloc(1, sizeof(*cache));
-	uint8_t *plain = omb_malloc(OMB_BLOB_MAX);
+	omb_blob_reader *reader = omb_blob_reader_new(repo, 1);
+	const uint8_t *plain;
 	size_t i;
 
-	cache_init(cache);
 	for (i = 0; i < entry->extent_count && err->status == OMB_OK; i++)
 	{
 		const omb_extent *extent = &entry->extent[i];
@@ -567,8 +533,9 @@ omb_place_read(omb_repository *repo, const omb_manifest *manifest,
 		if (extent->is_zero)
 			memset(omb_buf_reserve(out, (size_t) extent->length), 0,
 				   (size_t) extent->length);
-		else if (read_blob(repo, manifest, cache, &extent->blob, plain, err) ==
-				 OMB_OK)
+		else if (omb_blob_reader_get(reader,
+									 manifest->pack[extent->blob.pack].sha256,
+									 &extent->blob, &plain, err) == OMB_OK)
 			memcpy(omb_buf_reserve(out, (size_t) extent->length),
 				   plain + extent->start, (size_t) extent->length);
 		if (err->status == OMB_OK)
@@ -580,8 +547,6 @@ omb_place_read(omb_repository *repo, const omb_manifest *manifest,
 							 "file \"%s\" does not have the checksum it had "
 							 "when it was backed up",
 							 entry->path);
-	cache_clear(cache);
-	free(cache);
-	free(plain);
+	omb_blob_reader_free(reader);
 	return err->status;
 }

@@ -11,10 +11,18 @@ typedef struct omb_place_config
 	omb_repository *repo;
 	int jobs;
 	/*
+	 * Files may be there already: one that is as the backup says is left
+	 * alone, of others only the blocks that differ are written. Directories
+	 * and links must have been cleared of what is not in the backup.
+	 */
+	bool patch;
+	/*
 	 * Where an entry goes, as an absolute path in new memory, or NULL to
 	 * leave it out.
 	 */
 	char *(*locate)(const omb_entry *entry, void *arg);
+	/* Whether the content of a file is to be as many zeros; or NULL. */
+	bool (*leave_out)(const omb_entry *entry, void *arg);
 	/* Called in order after an entry is in place and proven. */
 	omb_status (*placed)(const omb_entry *entry, void *arg, omb_error *err);
 	/* Called now and then. */
@@ -22,13 +30,20 @@ typedef struct omb_place_config
 	void *arg;
 } omb_place_config;
 
+typedef struct omb_place_result
+{
+	uint64_t files_same; /* left alone */
+	uint64_t bytes_written;
+} omb_place_result;
+
 /*
  * Place all entries of the manifest that locate gives a path for. Existing
- * files are never overwritten. Contents are checked against the CRC-32C that
+ * files are never overwritten unless patch is set. Contents are checked against the CRC-32C that
  * the backup took when it read them. Not durable: the caller syncs.
  */
 extern omb_status omb_place_files(const omb_place_config *config,
-								  omb_manifest *manifest, omb_error *err);
+								  omb_manifest *manifest,
+								  omb_place_result *result, omb_error *err);
 
 /* The whole content of a small file's entry. */
 extern omb_status omb_place_read(omb_repository *repo,

@@ -13,7 +13,7 @@
 #define OMB_PRUNE_REWRITE_BELOW 30
 
 /* The limits that the memory of prune keeps to. */
-#define OMB_PRUNE_PACKS 1000000
+#define OMB_PRUNE_PACKS 500000
 #define OMB_PRUNE_BYTES (64 * 1024 * 1024)
 
 typedef enum omb_prune_verdict

@@ -3,8 +3,10 @@
  *
  * Order of the work, so that a restore that was cut short is never mistaken
  * for one that was not: everything is checked before the first byte is
- * written; all files but pg_control are placed and synced, then label and
- * settings; pg_control comes last.
+ * written; then the sign of an unfinished restore takes the place of
+ * pg_control; a delta restore removes what is not in the backup; all files
+ * but pg_control are placed and synced, then label and settings; pg_control
+ * comes last.
  */
 #include "task/restore.h"
 
@@ -17,247 +19,77 @@
 #include "task/pgmanifest.h"
 #include "task/place.h"
 #include "task/recoveryconf.h"
+#include "task/restorecheck.h"
+#include "task/unfinished.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
-#include <inttypes.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
-#define CONTROL_PATH "global/pg_control"
 #define CONTROL_MAX 65536
-#define TABLESPACES_MAX 4096
-
-typedef struct tablespace
-{
-	char *oid;
-	char *path; /* where it goes now */
-	uint64_t bytes;
-} tablespace;
 
 typedef struct restore
 {
 	const omb_restore_config *config;
 	omb_restore_result *result;
+	bool delta; /* there is something in the data directory */
 	omb_manifest *manifest;
 	char *config_dir; /* for configuration files from elsewhere */
-	tablespace *space;
-	size_t space_count;
-	uint64_t pgdata_bytes;
-	uint64_t total_bytes;
+	omb_spaces spaces;
+	omb_databases databases; /* the chosen ones; none is all */
 	omb_entry control;
 	omb_pg_manifest *pg_manifest;
 } restore;
 
 /* ---- checks ---- */
 
-/* A directory to restore into has nothing in it. */
+/* What can be told without the backup. */
 static omb_status
-check_empty(const char *path, const char *what, omb_error *err)
+check_pgdata(restore *r, omb_error *err)
 {
+	const omb_restore_config *config = r->config;
 	bool empty;
 
-	if (omb_directory_is_empty(path, &empty, err) == OMB_OK && !empty)
+	if (omb_restore_check_idle(config->pgdata, err) != OMB_OK)
+		return err->status;
+	if (config->delta)
 	{
-		(void) omb_error_set(err, OMB_REFUSED, "%s \"%s\" is not empty", what,
-							 path);
-		omb_error_hint(err, "Nothing was changed. Move what is there to "
-							"another place, or give another directory.");
-	}
-	return err->status;
-}
-
-/* Is the server of that directory running? */
-static omb_status
-check_not_running(const char *pgdata, omb_error *err)
-{
-	char *path = omb_format("%s/postmaster.pid", pgdata);
-	omb_buf content = OMB_BUF_INIT;
-	omb_error ignored = OMB_ERROR_INIT;
-	long pid = 0;
-
-	if (omb_file_read(path, 65536, &content, &ignored) == OMB_OK)
-		pid = strtol(omb_buf_text(&content), NULL, 10);
-	if (pid > 0 && (kill((pid_t) pid, 0) == 0 || errno == EPERM))
-	{
-		(void) omb_error_set(err, OMB_REFUSED,
-							 "a server is running in \"%s\" (PID %ld)", pgdata,
-							 pid);
-		omb_error_hint(err, "Stop it first, or restore into another "
-							"directory.");
-	}
-	omb_buf_free(&content);
-	free(path);
-	return err->status;
-}
-
-static omb_status
-check_pgdata(const omb_restore_config *config, const char *config_dir,
-			 omb_error *err)
-{
-	if (geteuid() == 0)
-	{
-		(void) omb_error_set(err, OMB_REFUSED,
-							 "restore must not be run as root");
-		omb_error_hint(err,
-					   "Run it as the user that runs the server, for example: "
-					   "runuser -u postgres -- omsupply_backup restore ...");
+		if (omb_directory_is_empty(config->pgdata, &empty, err) == OMB_OK)
+			r->delta = !empty;
 		return err->status;
 	}
-	if (check_not_running(config->pgdata, err) == OMB_OK &&
-		check_empty(config->pgdata, "directory", err) == OMB_OK)
-		(void) check_empty(config_dir, "directory", err);
+	if (omb_restore_check_empty(config->pgdata, "directory", err) == OMB_OK)
+		(void) omb_restore_check_empty(r->config_dir, "directory", err);
 	return err->status;
 }
 
-/* Bytes free for us in the file system that a path is, or will be, in. */
+/* A delta restore removes and overwrites: it must be the right place. */
 static omb_status
-free_bytes(const char *path, uint64_t *bytes, dev_t *device, omb_error *err)
+check_delta(const restore *r, omb_error *err)
 {
-	char *existing = omb_strdup(path);
-	struct statvfs fs;
-	struct stat st;
+	const omb_restore_config *config = r->config;
+	char *version = omb_version_folder(&r->result->info);
 
-	while (stat(existing, &st) != 0 && errno == ENOENT &&
-		   strcmp(existing, "/") != 0)
-	{
-		char *parent = omb_path_parent(existing);
-
-		free(existing);
-		existing = parent;
-	}
-	if (stat(existing, &st) != 0 || statvfs(existing, &fs) != 0)
-		(void) omb_error_set_errno(
-			err, errno, "could not look at file system of \"%s\"", path);
-	else if (access(existing, W_OK | X_OK) != 0)
-		(void) omb_error_set_errno(
-			err, errno, "could not write to directory \"%s\"", existing);
-	else
-	{
-		*bytes = (uint64_t) fs.f_bavail * fs.f_frsize;
-		*device = st.st_dev;
-	}
-	free(existing);
+	if (omb_restore_check_apart(&r->spaces, version,
+								config->repo->store->location, "repository",
+								err) == OMB_OK &&
+		omb_restore_check_apart(&r->spaces, version, config->key_file,
+								"key file", err) == OMB_OK)
+		(void) omb_restore_check_users(&r->spaces, err);
+	free(version);
 	return err->status;
-}
-
-/* What all that goes to one file system needs together must fit. */
-static omb_status
-check_space(const restore *r, omb_error *err)
-{
-	size_t i, j;
-
-	for (i = 0; i <= r->space_count; i++)
-	{
-		const char *path = i == 0 ? r->config->pgdata : r->space[i - 1].path;
-		uint64_t needed = 0;
-		uint64_t available = 0;
-		dev_t device = 0;
-
-		if (free_bytes(path, &available, &device, err) != OMB_OK)
-			return err->status;
-		for (j = 0; j <= r->space_count; j++)
-		{
-			uint64_t ignored = 0;
-			dev_t other = 0;
-
-			if (free_bytes(j == 0 ? r->config->pgdata : r->space[j - 1].path,
-						   &ignored, &other, err) != OMB_OK)
-				return err->status;
-			if (other == device)
-				needed += j == 0 ? r->pgdata_bytes : r->space[j - 1].bytes;
-		}
-		if (needed > available)
-		{
-			char wants[OMB_SIZE_TEXT];
-			char has[OMB_SIZE_TEXT];
-
-			(void) omb_error_set(err, OMB_NO_SPACE,
-								 "not enough space for \"%s\": %s are needed, "
-								 "%s are free",
-								 path, omb_size_format(needed, wants),
-								 omb_size_format(available, has));
-			omb_error_hint(err, "Nothing was changed. The server will need "
-								"more for the WAL that it writes.");
-			return err->status;
-		}
-	}
-	return OMB_OK;
 }
 
 /* ---- reading the manifest before copying ---- */
 
 static omb_status
-add_tablespace(restore *r, const omb_entry *entry, omb_error *err)
-{
-	const omb_restore_config *config = r->config;
-	const char *path = entry->target;
-	tablespace *space;
-	size_t i;
-
-	for (i = 0; i < config->move_count; i++)
-	{
-		if (strcmp(config->move[i].from, path) == 0)
-			path = config->move[i].to;
-	}
-	if (path[0] != '/')
-		return omb_error_set(err, OMB_USAGE,
-							 "tablespace directory \"%s\" is not an absolute "
-							 "path",
-							 path);
-	if (r->space_count == TABLESPACES_MAX)
-		return omb_error_set(err, OMB_DAMAGED,
-							 "the backup has too many tablespaces");
-	if (check_empty(path, "tablespace directory", err) != OMB_OK)
-	{
-		omb_error_hint(err,
-					   "Nothing was changed. To put the tablespace "
-					   "elsewhere, give --tablespace-map %s=NEW.",
-					   entry->target);
-		return err->status;
-	}
-	r->space = omb_realloc(r->space, (r->space_count + 1) * sizeof(*space));
-	space = &r->space[r->space_count++];
-	memset(space, 0, sizeof(*space));
-	space->oid = omb_strdup(strrchr(entry->path, '/') + 1);
-	space->path = omb_strdup(path);
-	return OMB_OK;
-}
-
-/* The tablespace that a path is in, or NULL; *rest is the path in it. */
-static tablespace *
-find_tablespace(const restore *r, const char *path, const char **rest)
-{
-	size_t i;
-
-	if (strncmp(path, "pg_tblspc/", 10) != 0)
-		return NULL;
-	for (i = 0; i < r->space_count; i++)
-	{
-		size_t len = strlen(r->space[i].oid);
-
-		if (strncmp(path + 10, r->space[i].oid, len) == 0 &&
-			(path[10 + len] == '/' || path[10 + len] == '\0'))
-		{
-			*rest = path + 10 + len;
-			return &r->space[i];
-		}
-	}
-	return NULL;
-}
-
-static omb_status
 survey_entry(restore *r, omb_entry *entry, omb_error *err)
 {
 	const char *rest;
-	tablespace *space;
 
 	if (entry->type == OMB_ENTRY_LINK)
 	{
@@ -267,21 +99,26 @@ survey_entry(restore *r, omb_entry *entry, omb_error *err)
 			return omb_error_set(err, OMB_DAMAGED,
 								 "the backup has a link at \"%s\"",
 								 entry->path);
-		return add_tablespace(r, entry, err);
+		return omb_spaces_add(&r->spaces, entry->path + 10, entry->target,
+							  r->config->move, r->config->move_count, err);
 	}
-	if (entry->root == OMB_ROOT_LAST && strcmp(entry->path, CONTROL_PATH) == 0)
+	if (entry->root == OMB_ROOT_LAST &&
+		strcmp(entry->path, OMB_CONTROL_PATH) == 0)
 	{
 		r->control = *entry;
 		memset(entry, 0, sizeof(*entry));
-		r->pgdata_bytes += r->control.size;
+		r->spaces.item[0].bytes += r->control.size;
 		return OMB_OK;
 	}
-	r->total_bytes += entry->size;
-	space = find_tablespace(r, entry->path, &rest);
-	if (space != NULL)
-		space->bytes += entry->size;
-	else
-		r->pgdata_bytes += entry->size;
+	if (omb_databases_leave_out(&r->databases, entry))
+	{
+		r->result->left_out_bytes += entry->size;
+		return OMB_OK;
+	}
+	r->result->total_bytes += entry->size;
+	if (entry->type == OMB_ENTRY_FILE)
+		r->result->total_files++;
+	omb_spaces_find(&r->spaces, entry->path, &rest)->bytes += entry->size;
 	if (entry->root == OMB_ROOT_CONFIG)
 		r->result->config_files = true;
 	return OMB_OK;
@@ -294,7 +131,6 @@ survey(restore *r, omb_error *err)
 	const char *backup = r->result->plan.backup;
 	omb_manifest *manifest;
 	bool end = false;
-	size_t i, j;
 
 	if (omb_manifest_open(r->config->repo, backup, &manifest, err) != OMB_OK)
 		return err->status;
@@ -312,39 +148,61 @@ survey(restore *r, omb_error *err)
 	if (err->status == OMB_OK && r->control.path == NULL)
 		(void) omb_error_set(err, OMB_DAMAGED,
 							 "backup \"%s\" has no pg_control", backup);
-	for (i = 0; i < r->space_count && err->status == OMB_OK; i++)
-	{
-		for (j = 0; j < i; j++)
-		{
-			if (strcmp(r->space[i].path, r->space[j].path) == 0)
-				(void) omb_error_set(
-					err, OMB_USAGE,
-					"two tablespaces would be restored into \"%s\"",
-					r->space[i].path);
-		}
-	}
 	return err->status;
 }
 
-/* A --tablespace-map that fits no tablespace is a typing error. */
-static omb_status
-check_moves(const restore *r, omb_error *err)
+static bool
+leave_out(const omb_entry *entry, void *arg)
 {
-	size_t i, j;
+	const restore *r = arg;
 
-	for (i = 0; i < r->config->move_count; i++)
-	{
-		bool used = false;
+	return omb_databases_leave_out(&r->databases, entry);
+}
 
-		for (j = 0; j < r->space_count; j++)
-			used =
-				used || strcmp(r->space[j].path, r->config->move[i].to) == 0;
-		if (!used)
-			return omb_error_set(err, OMB_USAGE,
-								 "the backup has no tablespace at \"%s\"",
-								 r->config->move[i].from);
-	}
-	return OMB_OK;
+static void
+report_removal(const char *path, uint64_t bytes, void *arg)
+{
+	const restore *r = arg;
+
+	if (r->config->dry_run)
+		r->config->removal(path, bytes, r->config->arg);
+}
+
+/* Compare the directory with the backup; with remove, make it fit. */
+static omb_status
+compare(restore *r, bool remove, omb_error *err)
+{
+	omb_delta_config delta;
+
+	memset(&delta, 0, sizeof(delta));
+	if (omb_manifest_open(r->config->repo, r->result->plan.backup,
+						  &delta.manifest, err) != OMB_OK)
+		return err->status;
+	delta.spaces = &r->spaces;
+	delta.remove = remove;
+	delta.leave_out = leave_out;
+	delta.removal = report_removal;
+	delta.arg = r;
+	(void) omb_delta_compare(&delta, &r->result->delta, err);
+	omb_manifest_close(delta.manifest);
+	return err->status;
+}
+
+/* What a delta restore would do, and the room that it needs. */
+static omb_status
+plan_delta(restore *r, omb_error *err)
+{
+	size_t i;
+
+	if (!r->delta)
+		return OMB_OK;
+	for (i = 0; i < r->spaces.count; i++)
+		r->spaces.item[i].bytes = 0;
+	r->config->progress("comparing with the backup", 0, 0, r->config->arg);
+	if (check_delta(r, err) == OMB_OK)
+		(void) compare(r, false, err);
+	r->result->is_delta = true;
+	return err->status;
 }
 
 /* ---- copying ---- */
@@ -353,8 +211,6 @@ static char *
 locate(const omb_entry *entry, void *arg)
 {
 	const restore *r = arg;
-	const char *rest;
-	const tablespace *space;
 
 	if (entry->root == OMB_ROOT_LAST)
 		return NULL;
@@ -370,12 +226,7 @@ locate(const omb_entry *entry, void *arg)
 		free(parent);
 		return path;
 	}
-	space = find_tablespace(r, entry->path, &rest);
-	if (space != NULL)
-		return omb_format("%s%s", space->path, rest);
-	if (entry->path[0] == '\0')
-		return omb_strdup(r->config->pgdata);
-	return omb_format("%s/%s", r->config->pgdata, entry->path);
+	return omb_spaces_locate(&r->spaces, entry->path);
 }
 
 /* Make a tablespace's directory and the link to it. */
@@ -383,8 +234,9 @@ static omb_status
 make_tablespace(const restore *r, const omb_entry *entry, omb_error *err)
 {
 	const char *rest;
-	const tablespace *space = find_tablespace(r, entry->path, &rest);
+	const omb_space *space = omb_spaces_find(&r->spaces, entry->path, &rest);
 	char *link = omb_format("%s/%s", r->config->pgdata, entry->path);
+	struct stat st;
 
 	if (omb_directory_create(space->path, 0700, err) == OMB_OK)
 	{
@@ -392,7 +244,9 @@ make_tablespace(const restore *r, const omb_entry *entry, omb_error *err)
 			(void) omb_error_set_errno(
 				err, errno, "could not set the mode of directory \"%s\"",
 				space->path);
-		else if (symlink(space->path, link) != 0)
+		/* a link that is there was found to fit */
+		else if (!(r->delta && lstat(link, &st) == 0 && S_ISLNK(st.st_mode)) &&
+				 symlink(space->path, link) != 0)
 			(void) omb_error_set_errno(
 				err, errno, "could not create symbolic link \"%s\"", link);
 	}
@@ -409,8 +263,11 @@ placed(const omb_entry *entry, void *arg, omb_error *err)
 		return make_tablespace(r, entry, err);
 	if (entry->type != OMB_ENTRY_FILE)
 		return OMB_OK;
-	r->result->files++;
-	r->result->bytes += entry->size;
+	if (!omb_databases_leave_out(&r->databases, entry))
+	{
+		r->result->files++;
+		r->result->bytes += entry->size;
+	}
 	if (r->pg_manifest != NULL && entry->root == OMB_ROOT_PGDATA)
 		omb_pg_manifest_add(r->pg_manifest, entry->path, entry->size,
 							entry->mtime, entry->crc32c);
@@ -422,7 +279,8 @@ copy_progress(uint64_t bytes, uint64_t files, void *arg)
 {
 	const restore *r = arg;
 
-	r->config->progress("copying", bytes, r->total_bytes, r->config->arg);
+	r->config->progress("copying", bytes, r->result->total_bytes,
+						r->config->arg);
 }
 
 static omb_status
@@ -433,80 +291,25 @@ copy_files(restore *r, omb_error *err)
 	memset(&place, 0, sizeof(place));
 	place.repo = r->config->repo;
 	place.jobs = r->config->jobs;
+	place.patch = r->delta;
 	place.locate = locate;
+	place.leave_out = leave_out;
 	place.placed = placed;
 	place.progress = copy_progress;
 	place.arg = r;
-	return omb_place_files(&place, r->manifest, err);
-}
-
-/* ---- making it durable ---- */
-
-/* Since Linux 5.8 syncfs() reports what could not be written. */
-static bool
-syncfs_reports(void)
-{
-	struct utsname name;
-	unsigned int major, minor;
-
-	return uname(&name) == 0 &&
-		   sscanf(name.release, "%u.%u", &major, &minor) == 2 &&
-		   (major > 5 || (major == 5 && minor >= 8));
-}
-
-static int
-sync_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	int fd;
-	int rc;
-
-	if (type != FTW_F && type != FTW_D && type != FTW_DP)
-		return 0;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return -1;
-	rc = fsync(fd);
-	(void) close(fd);
-	return rc;
-}
-
-static omb_status
-sync_tree(const char *path, omb_error *err)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char *parent = omb_path_parent(path);
-
-	if (fd < 0)
-		(void) omb_error_set_errno(err, errno,
-								   "could not open directory \"%s\"", path);
-	else if (syncfs_reports() ? syncfs(fd) != 0 :
-								nftw(path, sync_one, 16, FTW_PHYS) != 0)
-		(void) omb_error_set_errno(err, errno, "could not sync \"%s\"", path);
-	if (fd >= 0)
-		(void) close(fd);
-	if (err->status == OMB_OK)
-		(void) omb_directory_sync(parent, err);
-	free(parent);
-	return err->status;
-}
-
-static omb_status
-sync_all(const restore *r, omb_error *err)
-{
-	size_t i;
-
-	r->config->progress("syncing to disk", 0, 0, r->config->arg);
-	if (sync_tree(r->config->pgdata, err) != OMB_OK)
-		return err->status;
-	for (i = 0; i < r->space_count && err->status == OMB_OK; i++)
-		(void) sync_tree(r->space[i].path, err);
-	if (r->result->config_files && err->status == OMB_OK)
-		(void) sync_tree(r->config_dir, err);
-	return err->status;
+	return omb_place_files(&place, r->manifest, &r->result->place, err);
 }
 
 /* ---- finishing ---- */
 
+static omb_status
+sync_all(const restore *r, omb_error *err)
+{
+	r->config->progress("syncing to disk", 0, 0, r->config->arg);
+	if (omb_spaces_sync(&r->spaces, err) == OMB_OK && r->result->config_files)
+		(void) omb_tree_sync(r->config_dir, err);
+	return err->status;
+}
 /* Write a file of ours and note it in the manifest for pg_verifybackup. */
 static omb_status
 write_file(restore *r, const char *name, const void *data, size_t len,
@@ -530,8 +333,9 @@ write_label(restore *r, omb_error *err)
 	omb_buf map = OMB_BUF_INIT;
 	size_t i;
 
-	for (i = 0; i < r->space_count; i++)
-		omb_tablespace_map_add(&map, r->space[i].oid, r->space[i].path);
+	for (i = 1; i < r->spaces.count; i++)
+		omb_tablespace_map_add(&map, r->spaces.item[i].oid,
+							   r->spaces.item[i].path);
 	if (write_file(r, "backup_label", label, strlen(label), err) == OMB_OK &&
 		map.len > 0)
 		(void) write_file(r, "tablespace_map", map.data, map.len, err);
@@ -572,7 +376,7 @@ write_control(restore *r, omb_error *err)
 		pg_manifest = r->pg_manifest;
 		if (pg_manifest != NULL)
 		{
-			omb_pg_manifest_add(pg_manifest, CONTROL_PATH, bytes.len,
+			omb_pg_manifest_add(pg_manifest, OMB_CONTROL_PATH, bytes.len,
 								(uint64_t) omb_time_now() * 1000,
 								omb_crc32c(0, bytes.data, bytes.len));
 			r->pg_manifest = NULL;
@@ -581,7 +385,7 @@ write_control(restore *r, omb_error *err)
 		if (err->status == OMB_OK)
 			(void) omb_directory_sync(r->config->pgdata, err);
 		if (err->status == OMB_OK)
-			(void) write_file(r, CONTROL_PATH, bytes.data, bytes.len, err);
+			(void) write_file(r, OMB_CONTROL_PATH, bytes.data, bytes.len, err);
 	}
 	omb_buf_free(&bytes);
 	return err->status;
@@ -609,6 +413,24 @@ take_over(restore *r, omb_error *err)
 	return err->status;
 }
 
+/*
+ * Make the directory unstartable and known as ours, then free of what is not
+ * in the backup.
+ */
+static omb_status
+prepare(restore *r, omb_error *err)
+{
+	const omb_backup_info *info = &r->manifest->info;
+
+	if (omb_unfinished_write(r->config->pgdata, info->system_identifier,
+							 err) != OMB_OK ||
+		!r->delta)
+		return err->status;
+	r->config->progress("removing what is not in the backup", 0, 0,
+						r->config->arg);
+	return compare(r, true, err);
+}
+
 static omb_status
 copy_and_finish(restore *r, omb_error *err)
 {
@@ -617,7 +439,7 @@ copy_and_finish(restore *r, omb_error *err)
 
 	if (omb_manifest_open(config->repo, r->result->plan.backup, &r->manifest,
 						  err) == OMB_OK &&
-		omb_directory_create(config->pgdata, 0700, err) == OMB_OK &&
+		prepare(r, err) == OMB_OK &&
 		(!config->write_manifest ||
 		 omb_pg_manifest_create(path, &r->manifest->info, &r->pg_manifest,
 								err) == OMB_OK) &&
@@ -628,11 +450,34 @@ copy_and_finish(restore *r, omb_error *err)
 	if (err->status != OMB_OK && r->manifest != NULL)
 		omb_error_detail(err,
 						 "Directory \"%s\" is incomplete and must not "
-						 "be used; remove it.",
+						 "be used; restore again with --delta, or remove it.",
 						 config->pgdata);
 	omb_pg_manifest_abort(r->pg_manifest);
 	omb_manifest_close(r->manifest);
 	free(path);
+	return err->status;
+}
+
+/* Only one restore at a time works in a directory. */
+static omb_status
+lock_and_copy(restore *r, omb_error *err)
+{
+	const char *pgdata = r->config->pgdata;
+	int fd;
+
+	if (omb_directory_create(pgdata, 0700, err) != OMB_OK)
+		return err->status;
+	fd = open(pgdata, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return omb_error_set_errno(err, errno,
+								   "could not open directory \"%s\"", pgdata);
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+		(void) omb_error_set(err, OMB_REFUSED,
+							 "another restore works in directory \"%s\"",
+							 pgdata);
+	else
+		(void) copy_and_finish(r, err);
+	(void) close(fd);
 	return err->status;
 }
 
@@ -658,29 +503,36 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 {
 	restore r;
 	omb_lock *lock = NULL;
-	size_t i;
 
 	memset(result, 0, sizeof(*result));
 	memset(&r, 0, sizeof(r));
 	r.config = config;
 	r.result = result;
 	r.config_dir = omb_format("%s.config", config->pgdata);
-	if (check_pgdata(config, r.config_dir, err) == OMB_OK)
+	omb_spaces_init(&r.spaces, config->pgdata);
+	if (check_pgdata(&r, err) == OMB_OK)
 		config->progress("reading the repository", 0, 0, config->arg);
 	if (err->status == OMB_OK &&
 		omb_store_lock(config->repo->store, false, &lock, err) == OMB_OK &&
 		omb_plan_make(config->repo, config->backup, &config->target,
 					  &result->plan, err) == OMB_OK &&
 		read_info(config, result, err) == OMB_OK &&
-		survey(&r, err) == OMB_OK && check_moves(&r, err) == OMB_OK &&
-		check_space(&r, err) == OMB_OK && !config->dry_run)
-		(void) copy_and_finish(&r, err);
-	for (i = 0; i < r.space_count; i++)
-	{
-		free(r.space[i].oid);
-		free(r.space[i].path);
-	}
-	free(r.space);
+		(!r.delta || omb_restore_check_cluster(config->pgdata,
+											   result->info.system_identifier,
+											   err) == OMB_OK) &&
+		(config->database_count == 0 ||
+		 omb_databases_find(config->repo, result->plan.backup,
+							config->database, config->database_count,
+							&r.databases, err) == OMB_OK) &&
+		survey(&r, err) == OMB_OK &&
+		omb_spaces_check(&r.spaces, config->move, config->move_count, err) ==
+			OMB_OK &&
+		omb_restore_check_spaces(&r.spaces, r.delta, err) == OMB_OK &&
+		plan_delta(&r, err) == OMB_OK &&
+		omb_spaces_check_room(&r.spaces, err) == OMB_OK && !config->dry_run)
+		(void) lock_and_copy(&r, err);
+	omb_databases_clear(&r.databases);
+	omb_spaces_clear(&r.spaces);
 	omb_entry_clear(&r.control);
 	free(r.config_dir);
 	omb_store_unlock(lock);

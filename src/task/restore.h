@@ -4,13 +4,11 @@
 #ifndef OMB_TASK_RESTORE_H
 #define OMB_TASK_RESTORE_H
 
+#include "task/databases.h"
+#include "task/delta.h"
+#include "task/place.h"
 #include "task/plan.h"
-
-typedef struct omb_tablespace_move
-{
-	const char *from;
-	const char *to;
-} omb_tablespace_move;
+#include "task/spaces.h"
 
 typedef struct omb_restore_config
 {
@@ -23,14 +21,19 @@ typedef struct omb_restore_config
 	const char *target_action;
 	const omb_tablespace_move *move;
 	size_t move_count;
+	const char *const *database; /* only these, unless database_count is 0 */
+	size_t database_count;
 	int jobs;
 	bool take_over;
 	bool write_manifest;
+	bool delta;	  /* into a directory that may have something in it */
 	bool dry_run; /* plan and check, copy nothing */
 
 	/* step is a text for people; totals are 0 while not known */
 	void (*progress)(const char *step, uint64_t bytes, uint64_t bytes_total,
 					 void *arg);
+	/* in a dry run: what a delta restore would remove */
+	void (*removal)(const char *path, uint64_t bytes, void *arg);
 	void *arg;
 } omb_restore_config;
 
@@ -38,14 +41,21 @@ typedef struct omb_restore_result
 {
 	omb_plan plan;
 	omb_backup_info info; /* texts owned; omb_backup_info_clear */
+	uint64_t total_bytes; /* of the backup, also when nothing was copied */
+	uint64_t total_files;
+	uint64_t left_out_bytes; /* of databases that were not chosen */
 	uint64_t bytes;
 	uint64_t files;
+	bool is_delta; /* the directory had something in it */
+	omb_delta_result delta;
+	omb_place_result place;
 	bool config_files; /* some were put into <pgdata>.config */
 } omb_restore_result;
 
 /*
- * Plan, check, copy, sync. Until it has succeeded the directory has no
- * global/pg_control, so no server starts from it.
+ * Plan, check, copy, sync. Until it has succeeded the directory has the sign
+ * of an unfinished restore instead of pg_control (task/unfinished.h), so no
+ * server starts from it, and a delta restore may go on with it.
  */
 extern omb_status omb_restore(const omb_restore_config *config,
 							  omb_restore_result *result, omb_error *err);

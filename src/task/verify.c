@@ -1,24 +1,21 @@
 /*
- * verify.c: reading everything back and telling what is wrong.
+ * verify.c: checking a repository and telling what is wrong.
  *
- * For all of a repository each object is read once, whatever backups share
- * it. Packs and WAL files are read by several threads. Memory does not grow
- * with the repository: manifests are read as streams, and of packs only the
- * trailers last used are kept.
+ * Objects are read once, whatever backups share them, by several threads. The
+ * packs and WAL files are numbered, packs first, each kind by name; a run that
+ * is limited in time begins at a number that the seed gives, goes round, and
+ * ends where the time ends, so that runs with different seeds cover
+ * everything. Manifests come after the packs: what is wrong with a pack is
+ * reported once. Memory grows with the number of packs, by 48 bytes each.
  */
 #include "task/verify.h"
 
-#include "base/pipeline.h"
 #include "base/text.h"
-#include "pgfmt/walname.h"
 #include "repo/claim.h"
-#include "repo/manifest.h"
-#include "task/walrange.h"
+#include "task/verifystate.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define TRAILERS_KEPT 64
 
 typedef enum object_kind
 {
@@ -36,39 +33,59 @@ typedef struct unit
 	omb_error error;
 } unit;
 
-/* A pack's blobs by its trailer. */
-typedef struct trailer
-{
-	uint8_t sha256[OMB_SHA256_SIZE];
-	uint64_t used;
-	bool good;
-	omb_error error;
-	uint32_t count;
-	omb_blob_ref *blob;
-} trailer;
+/* ---- shared with the other parts ---- */
 
-typedef struct verify
+omb_problem *
+omb_verify_report(omb_verify_state *v, omb_problem_kind kind,
+				  const char *object, const omb_error *problem)
 {
-	const omb_verify_config *config;
-	omb_verify_result *result;
-	omb_pipeline *pipe;
-	omb_coder **coder;
-	omb_coder *main_coder;
-	trailer trailers[TRAILERS_KEPT];
-	uint64_t clock;
-	uint64_t total;
+	uint64_t before = v->result->problems.total;
+	omb_problem *added =
+		omb_problems_add(&v->result->problems, kind, object, problem);
 
-	/* walking over WAL in order of name */
-	omb_wal_name last_wal;
-	bool has_last_wal;
-	uint64_t wal_segment_size; /* 0 while no backup told it */
-} verify;
+	if (v->result->problems.total > before)
+		v->config->problem(object, problem, v->config->arg);
+	return added;
+}
 
-static void
-report(verify *v, const char *object, const omb_error *problem)
+void
+omb_verify_report_pack(omb_verify_state *v, const uint8_t *sha256,
+					   const omb_error *problem)
 {
-	v->result->problems++;
-	v->config->problem(object, problem, v->config->arg);
+	char *name = omb_pack_name(sha256);
+	omb_problem *added = omb_verify_report(v, OMB_PROBLEM_PACK, name, problem);
+
+	if (added != NULL)
+		memcpy(added->sha256, sha256, OMB_SHA256_SIZE);
+	free(name);
+}
+
+/* Spreads all bits over all bits. */
+static uint64_t
+mix(uint64_t x)
+{
+	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return x ^ (x >> 31);
+}
+
+bool
+omb_verify_selected(const omb_verify_state *v, const char *name)
+{
+	uint64_t hash = UINT64_C(14695981039346656037);
+
+	if (v->config->sample >= 100)
+		return true;
+	for (; *name != '\0'; name++)
+		hash = (hash ^ (uint8_t) *name) * UINT64_C(1099511628211);
+	return (double) (mix(hash ^ mix(v->config->seed)) % 1000000) <
+		   v->config->sample * 10000;
+}
+
+bool
+omb_verify_expired(const omb_verify_state *v)
+{
+	return v->deadline != 0 && omb_time_now() >= v->deadline;
 }
 
 /* ---- objects, in threads ---- */
@@ -77,7 +94,7 @@ static void
 process_unit(void *arg, int worker, void *context)
 {
 	unit *u = arg;
-	verify *v = context;
+	omb_verify_state *v = context;
 	omb_wal_facts facts;
 
 	omb_error_clear(&u->error);
@@ -97,7 +114,22 @@ process_unit(void *arg, int worker, void *context)
 }
 
 static void
-collect(verify *v, bool wait, bool *collected)
+report_unit(omb_verify_state *v, const unit *u)
+{
+	omb_problem *added;
+
+	if (u->kind == OBJECT_PACK)
+		omb_verify_report_pack(v, u->sha256, &u->error);
+	else
+	{
+		added = omb_verify_report(v, OMB_PROBLEM_WAL, u->name, &u->error);
+		if (added != NULL)
+			added->wal = u->wal;
+	}
+}
+
+static void
+collect(omb_verify_state *v, bool wait, bool *collected)
 {
 	unit *u = omb_pipeline_next(v->pipe, wait);
 
@@ -105,21 +137,22 @@ collect(verify *v, bool wait, bool *collected)
 	if (u == NULL)
 		return;
 	if (u->error.status != OMB_OK)
-		report(v, u->name, &u->error);
+		report_unit(v, u);
 	v->result->bytes += u->size;
 	if (u->kind == OBJECT_PACK)
 		v->result->packs++;
 	else
 		v->result->wal_files++;
 	v->config->progress(u->kind == OBJECT_PACK ? "packs" : "WAL",
-						v->result->bytes, v->total, v->config->arg);
+						v->result->bytes, v->result->bytes_total,
+						v->config->arg);
 	free(u->name);
 	u->name = NULL;
 	omb_pipeline_release(v->pipe);
 }
 
 static unit *
-free_unit(verify *v)
+free_unit(omb_verify_state *v)
 {
 	unit *u;
 	bool collected;
@@ -133,7 +166,7 @@ free_unit(verify *v)
 }
 
 static void
-drain(verify *v)
+drain(omb_verify_state *v)
 {
 	bool collected;
 
@@ -141,313 +174,254 @@ drain(verify *v)
 		collect(v, true, &collected);
 }
 
+/* Read an object, when it is in the sample and there is time. */
 static void
-submit_pack(verify *v, const uint8_t *sha256, uint64_t size)
+submit(omb_verify_state *v, const char *name, uint64_t size,
+	   const uint8_t *sha256, const omb_wal_object *wal)
 {
-	unit *u = free_unit(v);
+	unit *u;
 
-	u->kind = OBJECT_PACK;
-	u->name = omb_pack_name(sha256);
+	if (v->config->fast || !omb_verify_selected(v, name) ||
+		omb_verify_expired(v))
+		return;
+	u = free_unit(v);
+	u->kind = wal ? OBJECT_WAL : OBJECT_PACK;
+	u->name = omb_strdup(name);
 	u->size = size;
-	memcpy(u->sha256, sha256, OMB_SHA256_SIZE);
+	if (wal != NULL)
+		u->wal = *wal;
+	else
+		memcpy(u->sha256, sha256, OMB_SHA256_SIZE);
 	omb_pipeline_submit(v->pipe);
 }
 
+/* Those of the packs with these numbers that are wanted. */
 static void
-submit_wal(verify *v, const omb_wal_object *object, uint64_t size)
+submit_packs(omb_verify_state *v, size_t from, size_t to)
 {
-	unit *u = free_unit(v);
+	size_t i;
 
-	u->kind = OBJECT_WAL;
-	u->name = omb_wal_object_name(object);
-	u->size = size;
-	u->wal = *object;
-	omb_pipeline_submit(v->pipe);
+	for (i = from; i < to && i < v->pack_count; i++)
+	{
+		char *name = omb_pack_name(v->pack[i].sha256);
+
+		if (v->pack[i].wanted)
+			submit(v, name, v->pack[i].size, v->pack[i].sha256, NULL);
+		free(name);
+	}
 }
+
+typedef struct wal_range
+{
+	omb_verify_state *v;
+	uint64_t from;
+	uint64_t to;
+	uint64_t next;
+} wal_range;
+
+static omb_status
+submit_wal(const omb_store_entry *entry, void *arg, omb_error *err)
+{
+	wal_range *range = arg;
+	omb_wal_object object;
+
+	if (omb_wal_object_parse(entry->name, &object) &&
+		range->next++ >= range->from && range->next <= range->to)
+		submit(range->v, entry->name, entry->size, NULL, &object);
+	return OMB_OK;
+}
+
+/* Objects with numbers from..to-1 over all. */
+static omb_status
+submit_range(omb_verify_state *v, uint64_t from, uint64_t to, omb_error *err)
+{
+	wal_range range;
+
+	memset(&range, 0, sizeof(range));
+	submit_packs(v, (size_t) from, (size_t) to);
+	if (to <= v->pack_count)
+		return OMB_OK;
+	range.v = v;
+	range.from = from > v->pack_count ? from - v->pack_count : 0;
+	range.to = to - v->pack_count;
+	return omb_store_list(v->config->repo->store, OMB_WAL_FOLDER, true,
+						  submit_wal, &range, err);
+}
+
+/* ---- what there is ---- */
 
 /* An object whose name is none of ours. */
 static void
-report_stranger(verify *v, const char *name)
+report_stranger(omb_verify_state *v, const char *name)
 {
 	omb_error problem = OMB_ERROR_INIT;
 
 	(void) omb_error_set(&problem, OMB_DAMAGED,
 						 "object \"%s\" does not belong there", name);
-	report(v, name, &problem);
+	(void) omb_verify_report(v, OMB_PROBLEM_OTHER, name, &problem);
 }
 
 static omb_status
-visit_pack(const omb_store_entry *entry, void *arg, omb_error *err)
+note_pack(const omb_store_entry *entry, void *arg, omb_error *err)
 {
-	verify *v = arg;
+	omb_verify_state *v = arg;
 	uint8_t sha256[OMB_SHA256_SIZE];
 	const char *hex = strrchr(entry->name, '/') + 1;
-	char *name;
+	char *name = omb_hex_parse(hex, sha256, sizeof(sha256)) ?
+					 omb_pack_name(sha256) :
+					 NULL;
+	omb_stored_pack *pack;
 
-	if (omb_hex_parse(hex, sha256, sizeof(sha256)))
+	if (name == NULL || strcmp(name, entry->name) != 0)
 	{
-		name = omb_pack_name(sha256);
-		if (strcmp(name, entry->name) == 0)
-			submit_pack(v, sha256, entry->size);
-		else
+		if (v->config->backup == NULL)
 			report_stranger(v, entry->name);
 		free(name);
+		return OMB_OK;
 	}
-	else
-		report_stranger(v, entry->name);
+	free(name);
+	if (v->pack_count == v->pack_cap)
+	{
+		v->pack_cap = v->pack_cap ? 2 * v->pack_cap : 1024;
+		v->pack = omb_realloc(v->pack, v->pack_cap * sizeof(*v->pack));
+	}
+	pack = &v->pack[v->pack_count++];
+	memcpy(pack->sha256, sha256, OMB_SHA256_SIZE);
+	pack->size = entry->size;
+	pack->wanted = v->config->backup == NULL;
 	return OMB_OK;
 }
 
-/* Segments come in order of name: tell where one of a timeline is missing. */
-static void
-note_gap(verify *v, const omb_wal_name *name)
-{
-	char from[OMB_WAL_NAME_TEXT];
-	char to[OMB_WAL_NAME_TEXT];
-	uint64_t size = v->wal_segment_size;
-	char *text;
-
-	if (v->has_last_wal && size != 0 &&
-		v->last_wal.timeline == name->timeline &&
-		omb_wal_segno(name, size) > omb_wal_segno(&v->last_wal, size) + 1)
-	{
-		omb_wal_name_format(name->timeline,
-							omb_wal_segno(&v->last_wal, size) + 1, size, from);
-		omb_wal_name_format(name->timeline, omb_wal_segno(name, size) - 1,
-							size, to);
-		text =
-			omb_format("WAL segments \"%s\" to \"%s\" are missing", from, to);
-		v->config->note(text, v->config->arg);
-		free(text);
-	}
-	v->last_wal = *name;
-	v->has_last_wal = true;
-}
-
 static omb_status
-visit_wal(const omb_store_entry *entry, void *arg, omb_error *err)
+note_wal(const omb_store_entry *entry, void *arg, omb_error *err)
 {
-	verify *v = arg;
+	omb_verify_state *v = arg;
 	omb_wal_object object;
-	omb_wal_name name;
 
 	if (!omb_wal_object_parse(entry->name, &object))
 	{
 		report_stranger(v, entry->name);
 		return OMB_OK;
 	}
-	if (omb_wal_name_parse(object.file, &name) == OMB_WAL_SEGMENT)
-		note_gap(v, &name);
-	submit_wal(v, &object, entry->size);
+	v->result->wal_files_total++;
+	if (omb_verify_selected(v, entry->name))
+		v->result->bytes_total += entry->size;
 	return OMB_OK;
 }
 
+/* ---- the whole ---- */
+
+/* Read the packs and the WAL of one backup. */
 static omb_status
-add_size(const omb_store_entry *entry, void *arg, omb_error *err)
+read_one(omb_verify_state *v, const omb_manifest *manifest, omb_error *err)
 {
-	uint64_t *total = arg;
-
-	*total += entry->size;
-	return OMB_OK;
-}
-
-/* ---- manifests ---- */
-
-static omb_status
-add_blob(const omb_blob_ref *ref, const uint8_t *plain, void *arg,
-		 omb_error *err)
-{
-	trailer *t = arg;
-
-	t->blob = omb_realloc(t->blob, (t->count + 1) * sizeof(omb_blob_ref));
-	t->blob[t->count++] = *ref;
-	return OMB_OK;
-}
-
-/* The trailer of a pack, from memory or by reading it. */
-static const trailer *
-get_trailer(verify *v, const uint8_t *sha256)
-{
-	trailer *t = &v->trailers[0];
-	omb_pack *pack;
-	int i;
-
-	for (i = 0; i < TRAILERS_KEPT; i++)
-	{
-		trailer *one = &v->trailers[i];
-
-		if (one->used != 0 &&
-			memcmp(one->sha256, sha256, OMB_SHA256_SIZE) == 0)
-		{
-			one->used = ++v->clock;
-			return one;
-		}
-		if (one->used < t->used)
-			t = one;
-	}
-	free(t->blob);
-	memset(t, 0, sizeof(*t));
-	memcpy(t->sha256, sha256, OMB_SHA256_SIZE);
-	t->used = ++v->clock;
-	if (omb_pack_open(v->config->repo, sha256, &pack, &t->error) == OMB_OK)
-	{
-		t->good = omb_pack_list(pack, v->main_coder, add_blob, t, &t->error) ==
-				  OMB_OK;
-		omb_pack_close(pack);
-	}
-	return t;
-}
-
-/* Does the pack have the blob that the extent names? */
-static bool
-extent_fits(verify *v, const omb_manifest *manifest, const omb_extent *extent,
-			omb_error *problem)
-{
-	const omb_blob_ref *blob = &extent->blob;
-	const trailer *t;
-	const omb_blob_ref *there;
-
-	if (extent->is_zero)
-		return true;
-	t = get_trailer(v, manifest->pack[blob->pack].sha256);
-	if (!t->good)
-	{
-		*problem = t->error;
-		return false;
-	}
-	there = blob->index < t->count ? &t->blob[blob->index] : NULL;
-	if (there != NULL && there->offset == blob->offset &&
-		there->stored == blob->stored && there->raw == blob->raw &&
-		there->method == blob->method)
-		return true;
-	(void) omb_error_set(problem, OMB_DAMAGED,
-						 "the manifest names a blob that its pack does not "
-						 "have");
-	return false;
-}
-
-static void
-verify_entries(verify *v, omb_manifest *manifest, const char *name)
-{
-	omb_error problem = OMB_ERROR_INIT;
-	bool end = false;
+	const omb_backup_info *info = &manifest->info;
+	uint64_t size = info->wal_segment_size;
+	uint64_t segno;
+	size_t start;
 	size_t i;
 
-	while (!end && problem.status == OMB_OK)
+	for (i = 0; i < manifest->pack_count; i++)
 	{
-		omb_entry entry;
+		omb_stored_pack *pack =
+			omb_verify_find_pack(v, manifest->pack[i].sha256);
 
-		if (omb_manifest_next(manifest, &entry, &end, &problem) != OMB_OK ||
-			end)
-			break;
-		for (i = 0; i < entry.extent_count; i++)
+		if (pack != NULL)
 		{
-			if (!extent_fits(v, manifest, &entry.extent[i], &problem))
-			{
-				(void) omb_error_context(&problem, "file \"%s\"", entry.path);
-				break;
-			}
+			pack->wanted = true;
+			v->result->bytes_total += pack->size;
 		}
-		omb_entry_clear(&entry);
 	}
-	if (problem.status != OMB_OK)
-		report(v, name, &problem);
-}
-
-/* All WAL from a backup's start to its stop must be there. */
-static omb_status
-verify_backup_wal(verify *v, const omb_backup_info *info, const char *name,
-				  bool read, omb_error *err)
-{
-	uint64_t size = info->wal_segment_size;
-	uint64_t segno, last;
-
-	if (!omb_wal_segment_size_valid(size))
-		return OMB_OK;
-	last = omb_wal_segno_before(info->stop_lsn, size);
-	for (segno = omb_wal_segno_at(info->start_lsn, size); segno <= last;
+	v->result->packs_total = manifest->pack_count;
+	start = v->deadline != 0 && v->pack_count > 0 ?
+				(size_t) (mix(v->config->seed) % v->pack_count) :
+				0;
+	submit_packs(v, start, v->pack_count);
+	submit_packs(v, 0, start);
+	for (segno = omb_wal_segno_at(info->start_lsn, size ? size : 1);
+		 omb_wal_segment_size_valid(size) && err->status == OMB_OK &&
+		 segno <= omb_wal_segno_before(info->stop_lsn, size);
 		 segno++)
 	{
 		char segment[OMB_WAL_NAME_TEXT];
 		omb_wal_object object;
-		omb_error problem = OMB_ERROR_INIT;
+		omb_error ignored = OMB_ERROR_INIT;
+		char *name;
 
+		v->result->wal_files_total++;
 		omb_wal_name_format(info->stop_timeline, segno, size, segment);
-		switch (omb_wal_find(v->config->repo, segment, &object, &problem))
-		{
-			case OMB_OK:
-				if (read)
-					submit_wal(v, &object, 0);
-				break;
-			case OMB_NOT_FOUND:
-			case OMB_EXISTS:
-				(void) omb_error_context(
-					&problem, "backup \"%s\" cannot be restored", info->id);
-				report(v, name, &problem);
-				break;
-			default:
-				*err = problem;
-				return err->status;
-		}
+		/* a missing one is reported with the backup */
+		if (omb_wal_find(v->config->repo, segment, &object, &ignored) !=
+			OMB_OK)
+			continue;
+		name = omb_wal_object_name(&object);
+		submit(v, name, 0, NULL, &object);
+		free(name);
 	}
-	return OMB_OK;
+	drain(v);
+	v->deadline = v->last_deadline;
+	return err->status;
 }
 
 static omb_status
 verify_backup(const char *id, void *arg, omb_error *err)
 {
-	verify *v = arg;
+	omb_verify_state *v = arg;
 	bool alone = v->config->backup != NULL;
 	char *name = omb_format(OMB_BACKUP_FOLDER "/%s", id);
 	omb_error problem = OMB_ERROR_INIT;
 	omb_manifest *manifest;
-	uint32_t i;
 
-	v->result->backups++;
+	v->result->backups_total++;
 	if (omb_manifest_open(v->config->repo, id, &manifest, &problem) != OMB_OK)
 	{
 		if (alone && problem.status == OMB_NOT_FOUND)
 			*err = problem;
 		else
-			report(v, name, &problem);
+			(void) omb_verify_report(v, OMB_PROBLEM_BACKUP, name, &problem);
 		free(name);
 		return err->status;
 	}
-	v->wal_segment_size = manifest->info.wal_segment_size;
-	for (i = 0; alone && i < manifest->pack_count; i++)
-		v->total += manifest->pack[i].size;
-	for (i = 0; alone && i < manifest->pack_count; i++)
-		submit_pack(v, manifest->pack[i].sha256, manifest->pack[i].size);
-	drain(v);
-	verify_entries(v, manifest, name);
-	(void) verify_backup_wal(v, &manifest->info, name, alone, err);
-	drain(v);
+	if (!alone || read_one(v, manifest, err) == OMB_OK)
+		(void) omb_verify_manifest(v, manifest, err);
 	omb_manifest_close(manifest);
 	free(name);
 	return err->status;
 }
 
 static omb_status
-verify_all(verify *v, omb_error *err)
+verify_all(omb_verify_state *v, omb_error *err)
 {
+	omb_store *store = v->config->repo->store;
 	omb_claim claim;
 	omb_error problem = OMB_ERROR_INIT;
+	uint64_t all, start;
+	size_t i;
 
-	if (omb_store_list(v->config->repo->store, "packs", true, add_size,
-					   &v->total, err) != OMB_OK ||
-		omb_store_list(v->config->repo->store, OMB_WAL_FOLDER, true, add_size,
-					   &v->total, err) != OMB_OK ||
-		omb_store_list(v->config->repo->store, "packs", true, visit_pack, v,
-					   err) != OMB_OK)
+	if (omb_store_list(store, OMB_WAL_FOLDER, true, note_wal, v, err) !=
+		OMB_OK)
+		return err->status;
+	for (i = 0; i < v->pack_count; i++)
+	{
+		char *name = omb_pack_name(v->pack[i].sha256);
+
+		if (omb_verify_selected(v, name))
+			v->result->bytes_total += v->pack[i].size;
+		free(name);
+	}
+	v->result->packs_total = v->pack_count;
+	all = v->pack_count + v->result->wal_files_total;
+	start = v->deadline != 0 && all > 0 ? mix(v->config->seed) % all : 0;
+	if (!v->config->fast && (submit_range(v, start, all, err) != OMB_OK ||
+							 submit_range(v, 0, start, err) != OMB_OK))
 		return err->status;
 	drain(v);
-	if (omb_backup_list(v->config->repo, verify_backup, v, err) != OMB_OK ||
-		omb_store_list(v->config->repo->store, OMB_WAL_FOLDER, true, visit_wal,
-					   v, err) != OMB_OK)
+	v->deadline = v->last_deadline;
+	if (omb_backup_list(v->config->repo, verify_backup, v, err) != OMB_OK)
 		return err->status;
-	drain(v);
 	if (omb_claim_read(v->config->repo, &claim, &problem) != OMB_OK)
-		report(v, "marks/claims", &problem);
+		(void) omb_verify_report(v, OMB_PROBLEM_OTHER, "marks/claims",
+								 &problem);
 	omb_claim_clear(&claim);
 	return OMB_OK;
 }
@@ -456,7 +430,7 @@ omb_status
 omb_verify(const omb_verify_config *config, omb_verify_result *result,
 		   omb_error *err)
 {
-	verify *v;
+	omb_verify_state *v;
 	omb_lock *lock;
 	int i;
 
@@ -466,16 +440,24 @@ omb_verify(const omb_verify_config *config, omb_verify_result *result,
 	v = omb_calloc(1, sizeof(*v));
 	v->config = config;
 	v->result = result;
+	if (config->max_seconds > 0)
+	{
+		/* a quarter is for the manifests */
+		v->deadline = omb_time_now() + (int64_t) config->max_seconds * 750000;
+		v->last_deadline =
+			v->deadline + (int64_t) config->max_seconds * 250000;
+	}
 	v->main_coder = omb_coder_new(NULL);
 	v->coder = omb_calloc((size_t) config->jobs, sizeof(omb_coder *));
 	for (i = 0; i < config->jobs; i++)
 		v->coder[i] = omb_coder_new(NULL);
 	v->pipe = omb_pipeline_new(config->jobs, (size_t) (4 * config->jobs),
 							   sizeof(unit), process_unit, v);
-	if (config->backup != NULL)
-		(void) verify_backup(config->backup, v, err);
-	else
-		(void) verify_all(v, err);
+	if (omb_store_list(config->repo->store, "packs", true, note_pack, v,
+					   err) == OMB_OK)
+		(void) (config->backup != NULL ?
+					verify_backup(config->backup, v, err) :
+					verify_all(v, err));
 	/* what is under way is reported even when listing failed */
 	drain(v);
 	omb_pipeline_free(v->pipe);
@@ -483,8 +465,8 @@ omb_verify(const omb_verify_config *config, omb_verify_result *result,
 		omb_coder_free(v->coder[i]);
 	free(v->coder);
 	omb_coder_free(v->main_coder);
-	for (i = 0; i < TRAILERS_KEPT; i++)
-		free(v->trailers[i].blob);
+	omb_verify_trailers_free(v);
+	free(v->pack);
 	free(v);
 	omb_store_unlock(lock);
 	return err->status;

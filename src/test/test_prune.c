@@ -9,6 +9,7 @@
 #include "repo/revision.h"
 #include "repo/unfinished.h"
 #include "store/directory.h"
+#include "task/expire.h"
 #include "task/prune.h"
 
 #include <fcntl.h>
@@ -203,6 +204,118 @@ test_what_is_unused_goes(void)
 	   "without any backup no pack is removed");
 	omb_buf_free(&before);
 	omb_buf_free(&after);
+	world_free(&w);
+}
+
+static void
+ignore_row(const omb_expire_row *row, void *arg)
+{
+}
+
+/* Expire removes a backup with all its revisions, and then its packs. */
+static void
+test_expire(void)
+{
+	world w;
+	omb_error err = OMB_ERROR_INIT;
+	omb_buf left = OMB_BUF_INIT;
+	omb_prune_config prune_config;
+	omb_expire_config config;
+	omb_expire_result result;
+	seen s;
+
+	make_world(&w);
+	set_config(&prune_config, w.repo, &s);
+	memset(&config, 0, sizeof(config));
+	config.repo = w.repo;
+	config.rules.keep_last = 1;
+	config.row = ignore_row;
+	config.prune = &prune_config;
+	ok(omb_expire(&config, &result, &err) == OMB_OK &&
+		   result.backups_dropped == w.count - 1 &&
+		   result.prune.packs_removed > 0 && result.prune.backups == 1,
+	   "expire removes backups and then packs, under one lock");
+	while (w.count > 1)
+		forget_backup(&w, 0);
+	is_u64(occurrences(objects(w.repo, &left), "backups/"), 1,
+		   "no revision of them is left");
+	ok(is_whole(&w, w.repo) && is_clean(w.repo),
+	   "the other backup is whole, and nothing is left to do");
+	omb_buf_free(&left);
+	world_free(&w);
+}
+
+/* Names of revisions, and finding the highest without listing each time. */
+static void
+test_revisions(void)
+{
+	static const char *const good[] = { "", ".2", ".10", ".4294967294" };
+	static const char *const wrong[] = { ".",		   ".1",  ".0",	 ".02",
+										 ".x",		   ".2x", "x",	 ".2.3",
+										 "-",		   "/2",  ".-2", ".+2",
+										 ".4294967295" };
+	world w;
+	omb_error err = OMB_ERROR_INIT;
+	omb_revision revision;
+	omb_manifest *manifest;
+	omb_buf *bytes;
+	char *name, *again;
+	uint64_t before;
+	uint32_t number;
+	int refused = 0, same = 0;
+	size_t i;
+
+	make_world(&w);
+	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+	{
+		name = omb_format(OMB_BACKUP_FOLDER "/%s%s", w.backup[0].id, good[i]);
+		again = omb_revision_parse(name, &revision) ?
+					omb_revision_name(revision.id, revision.number) :
+					NULL;
+		same += again != NULL && strcmp(name, again) == 0 ? 1 : 0;
+		free(name);
+		free(again);
+	}
+	for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+	{
+		name = omb_format(OMB_BACKUP_FOLDER "/%s%s", w.backup[0].id, wrong[i]);
+		refused += omb_revision_parse(name, &revision) ? 0 : 1;
+		free(name);
+	}
+	ok(same == 4 && refused == 13, "names of revisions are read exactly");
+
+	ok(omb_revision_latest(w.repo, w.backup[0].id, true, &number, &err) ==
+			   OMB_OK &&
+		   number == 2,
+	   "the highest revision is found");
+	omb_store_fault_set(w.repo->store, 0, false);
+	for (i = 0; i < w.count; i++)
+		(void) omb_revision_latest(w.repo, w.backup[i].id, false, &number,
+								   &err);
+	is_u64(omb_store_fault_count(w.repo->store), 0,
+		   "and those of other backups without listing again");
+
+	/* another process prunes: the revision that we know of goes */
+	name = omb_revision_name(w.backup[1].id, 1);
+	again = omb_revision_name(w.backup[1].id, 7);
+	bytes = omb_store_memory_bytes(memory_of(w.repo), name);
+	(void) omb_store_put(w.repo->store, again, bytes->data, bytes->len, &err);
+	(void) omb_store_remove(w.repo->store, name, &err);
+	check(&err);
+	ok(omb_manifest_open(w.repo, w.backup[1].id, &manifest, &err) == OMB_OK &&
+		   manifest->revision == 7,
+	   "a revision that another process wrote is found");
+	omb_manifest_close(manifest);
+	(void) omb_store_remove(w.repo->store, again, &err);
+	free(name);
+	free(again);
+	check(&err);
+	before = omb_store_fault_count(w.repo->store);
+	ok(omb_manifest_open(w.repo, w.backup[1].id, &manifest, &err) ==
+			   OMB_NOT_FOUND &&
+		   omb_store_fault_count(w.repo->store) > before,
+	   "and that all are gone is seen");
+	omb_error_clear(&err);
 	world_free(&w);
 }
 
@@ -516,6 +629,8 @@ main(void)
 	if (mkdtemp(root) == NULL)
 		abort();
 	test_what_is_unused_goes();
+	test_expire();
+	test_revisions();
 	test_damage();
 	test_ranges();
 	test_faults(false);

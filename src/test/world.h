@@ -248,18 +248,26 @@ take_backup(world *w, bool incremental)
 	w->count++;
 }
 
+/* It is not to be there any more. */
 static void
-remove_backup(world *w, size_t i)
+forget_backup(world *w, size_t i)
 {
-	omb_error err = OMB_ERROR_INIT;
 	size_t f;
 
-	(void) omb_backup_remove(w->repo, w->backup[i].id, &err);
-	check(&err);
 	for (f = 0; f < FILES; f++)
 		omb_buf_free(&w->backup[i].content[f]);
 	w->count--;
 	memmove(&w->backup[i], &w->backup[i + 1], (w->count - i) * sizeof(backup));
+}
+
+static void
+remove_backup(world *w, size_t i)
+{
+	omb_error err = OMB_ERROR_INIT;
+
+	(void) omb_backup_remove(w->repo, w->backup[i].id, &err);
+	check(&err);
+	forget_backup(w, i);
 }
 
 /* A pack that no manifest names. */
