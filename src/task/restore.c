@@ -371,6 +371,9 @@ write_settings(const restore *r, omb_error *err)
 	settings.target_action = r->config->target_action;
 	settings.target = &r->config->target;
 	settings.timeline = r->result->plan.timeline;
+	settings.last_segment = r->config->target.kind == OMB_TARGET_END ?
+								"" :
+								r->result->plan.last_segment;
 	return omb_recovery_settings_write(r->config->pgdata, &settings, err);
 }
 
