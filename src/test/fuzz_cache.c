@@ -7,6 +7,7 @@
 #include "repo/unfinished.h"
 #include "store/directory.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
