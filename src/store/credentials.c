@@ -137,7 +137,8 @@ read_file(const char *path, omb_credentials *out, omb_error *err)
 		return err->status;
 	}
 	status = omb_file_read(path, FILE_MAX, &content, err);
-	if (status == OMB_OK && memchr(content.data, '\0', content.len) != NULL)
+	if (status == OMB_OK && content.len > 0 &&
+		memchr(content.data, '\0', content.len) != NULL)
 		status = omb_error_set(err, OMB_USAGE,
 							   "credentials file \"%s\" is no text", path);
 	if (status == OMB_OK)
