@@ -148,7 +148,11 @@ build/tests/faultshim.so: src/test/faultshim.c
 	@mkdir -p $(@D)
 	@$(CC) -std=c99 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror -fPIC -shared $< -ldl -o $@
 
-check-tap: instroot build/tests/faultshim.so
+build/tests/s3suite: src/test/s3suite.c $(wildcard src/test/*.h) $(CORE_TEST_OBJS)
+	@mkdir -p $(@D)
+	@$(CC) $(TEST_CFLAGS) $< $(CORE_TEST_OBJS) $(PROGRAM_LIBS) -o $@
+
+check-tap: instroot build/tests/faultshim.so build/tests/s3suite
 	@scripts/prove.sh $(or $(TESTS),t/*.pl)
 
 bench: instroot
