@@ -135,6 +135,8 @@ certificates() {
 		openssl x509 -req -in "$dir/$name.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial \
 			-days "$days" -extfile "$dir/$name.ext" -out "$dir/$name.pem"
 	done
+	# tests show them from another user's server
+	chmod a+r "$dir"/*.key
 }
 
 start() {

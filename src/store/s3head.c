@@ -2,8 +2,8 @@
  * s3head.c: is there an object in the bucket, and which?
  *
  * An answer to HEAD has no body, so that 404 may mean that there is no such
- * object, no such bucket, or a proxy that knows nothing. Which it is says the
- * answer to GET.
+ * object, no such bucket, or a proxy that knows nothing, and 403 anything.
+ * Which it is says the answer to GET.
  */
 #include "store/s3head.h"
 
@@ -30,9 +30,9 @@ read_found(const omb_s3_answer *answer, const char *name, omb_s3_found *found,
 	return OMB_OK;
 }
 
-/* HEAD said 404. OMB_OK when GET finds the object after all. */
+/* HEAD refused. OMB_OK when GET finds the object after all. */
 static omb_status
-prove_absent(omb_s3_client *client, const char *name, omb_error *err)
+learn_why(omb_s3_client *client, const char *name, omb_error *err)
 {
 	omb_s3_call call = { .action = "look for object",
 						 .method = "GET",
@@ -61,7 +61,7 @@ omb_s3_head(omb_s3_client *client, const char *name, omb_s3_found *found,
 						 .method = "HEAD",
 						 .name = name };
 	omb_s3_answer answer = { 0 };
-	bool absent;
+	bool refused;
 	int turn;
 
 	for (turn = 0; turn < 2; turn++)
@@ -69,14 +69,14 @@ omb_s3_head(omb_s3_client *client, const char *name, omb_s3_found *found,
 		memset(found, 0, sizeof(*found));
 		if (omb_s3_do(client, &call, &answer, err) == OMB_OK)
 			(void) read_found(&answer, name, found, err);
-		absent = answer.http.status == 404;
+		refused = answer.http.status == 404 || answer.http.status == 403;
 		omb_s3_answer_free(&answer);
 		memset(&answer, 0, sizeof(answer));
-		if (!absent)
+		if (!refused)
 			return err->status;
 		omb_error_clear(err);
 		/* one that appears in between is looked at once more */
-		if (prove_absent(client, name, err) != OMB_OK)
+		if (learn_why(client, name, err) != OMB_OK)
 			return err->status;
 	}
 	return omb_error_set(err, OMB_FAILED,
