@@ -39,7 +39,9 @@ sub s3
 {
 	my ($other, @args) = @_;
 	my $out = '';
-	local %ENV = (%ENV, %server, %$other);
+	my %with = (%ENV, %server, %$other);
+	delete $with{$_} for grep { !defined $with{$_} } keys %with;
+	local %ENV = %with;
 	my $h = IPC::Run::start([ $suite, @args ], '<', \undef, '>&', \$out, IPC::Run::timeout(180));
 	IPC::Run::finish($h);
 	return ($? & 127 ? 'signal ' . ($? & 127) : $? >> 8, $out);
@@ -100,13 +102,10 @@ s3_fails({ OMB_S3_CREDENTIALS => "$base/none" }, [ 'put', 'x', 1 ], qr/could not
 chmod 0644, "$base/wrong";
 s3_fails({ OMB_S3_CREDENTIALS => "$base/wrong" }, [ 'put', 'x', 1 ], qr/refused: .* can be read by others/, 'an open file');
 s3_fails({ OMB_S3_BUCKET => 'missing' }, [ $_, 'x', 1 ], qr/^failed: .*NoSuchBucket/, "no bucket, $_") for qw(put get list);
-{
-	local %server = %server;
-	delete $server{OMB_S3_CREDENTIALS};
-	s3_ok({ AWS_ACCESS_KEY_ID => $ENV{OMB_S3_ACCESS_KEY_ID}, AWS_SECRET_ACCESS_KEY => $ENV{OMB_S3_SECRET_ACCESS_KEY} },
-		['list'], 'keys from the environment');
-	s3_fails({}, ['list'], qr/there are no S3 credentials/, 'none there');
-}
+my %none = (OMB_S3_CREDENTIALS => undef);
+s3_ok({ %none, AWS_ACCESS_KEY_ID => $ENV{OMB_S3_ACCESS_KEY_ID}, AWS_SECRET_ACCESS_KEY => $ENV{OMB_S3_SECRET_ACCESS_KEY} },
+	['list'], 'keys from the environment');
+s3_fails(\%none, ['list'], qr/there are no S3 credentials/, 'none there');
 
 # ---- the clock ----
 
