@@ -20,6 +20,7 @@
 #include "utils/wait_event.h"
 
 #include "backend/shared.h"
+#include "backend/survey.h"
 
 /* Seconds until the server starts it again after it ended. */
 #define RESTART_SECONDS 5
@@ -146,6 +147,7 @@ omb_launcher_main(Datum arg)
 		start_requested();
 		check_worker();
 		check_orphan();
+		omb_survey_step();
 		/* requests, the end of a worker and signals set the latch */
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
