@@ -403,9 +403,6 @@ judge_survey(OmbVerdict *verdict, const OmbSurvey *survey, TimestampTz now)
 		add_reason(verdict, OMB_STATE_FAILING, "%s", survey->problem);
 		return;
 	}
-	if (strcmp(survey->fence, "other") == 0)
-		add_reason(verdict, OMB_STATE_FENCED, "%s: %s", survey->fence_problem,
-				   survey->fence_detail);
 	judge_backups(verdict, survey, now);
 	judge_space(verdict, survey);
 	if (survey->encrypted && !survey->code_confirmed)
@@ -415,6 +412,9 @@ judge_survey(OmbVerdict *verdict, const OmbSurvey *survey, TimestampTz now)
 		add_reason(verdict, OMB_STATE_DEGRADED,
 				   "the repository was looked at last at %s",
 				   time_text(survey->at));
+	if (strcmp(survey->fence, "other") == 0)
+		add_reason(verdict, OMB_STATE_FENCED, "%s: %s", survey->fence_problem,
+				   survey->fence_detail);
 }
 
 void

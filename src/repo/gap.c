@@ -103,6 +103,37 @@ omb_gap_list(omb_repository *repo, omb_gap_visit visit, void *arg,
 	return omb_store_list(repo->store, FOLDER, false, visit_mark, &state, err);
 }
 
+typedef struct behind_state
+{
+	const char *segment;
+	omb_gap *nearest;
+	bool found;
+} behind_state;
+
+static void
+look_behind(const omb_gap *gap, void *arg)
+{
+	behind_state *state = arg;
+
+	if (strcmp(gap->last, state->segment) > 0 &&
+		(!state->found || strcmp(gap->first, state->nearest->first) < 0))
+	{
+		*state->nearest = *gap;
+		state->found = true;
+	}
+}
+
+omb_status
+omb_gap_behind(omb_repository *repo, const char *segment, omb_gap *out,
+			   bool *found, omb_error *err)
+{
+	behind_state state = { segment, out, false };
+
+	(void) omb_gap_list(repo, look_behind, &state, err);
+	*found = state.found;
+	return err->status;
+}
+
 typedef struct same_state
 {
 	const omb_gap *gap;

@@ -30,4 +30,11 @@ typedef void (*omb_gap_visit)(const omb_gap *gap, void *arg);
 extern omb_status omb_gap_list(omb_repository *repo, omb_gap_visit visit,
 							   void *arg, omb_error *err);
 
+/*
+ * The nearest WAL behind a segment (its name) that was given up; *found tells
+ * whether there is any.
+ */
+extern omb_status omb_gap_behind(omb_repository *repo, const char *segment,
+								 omb_gap *out, bool *found, omb_error *err);
+
 #endif
