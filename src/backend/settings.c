@@ -18,6 +18,8 @@ char *omb_compression = NULL;
 int omb_jobs = 0;
 int omb_max_read_rate = 0;
 int omb_archive_timeout = 300;
+char *omb_database = NULL;
+int omb_debug_clock_offset = 0;
 
 /*
  * "zstd[:1..19]", "gzip[:1..9]" or "none". The program reads it again; this
@@ -99,6 +101,15 @@ omb_settings_define(void)
 							"archived before it fails.",
 							NULL, &omb_archive_timeout, 300, 1, 86400,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"omsupply_backup.database",
+		"Database in which the extension keeps schedules and history.", NULL,
+		&omb_database, "postgres", PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"omsupply_backup.debug_clock_offset",
+		"Seconds by which schedules see the clock ahead.", "For tests only.",
+		&omb_debug_clock_offset, 0, INT_MIN, INT_MAX, PGC_SIGHUP,
+		GUC_UNIT_S | GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("omsupply_backup");
 }
 

@@ -10,6 +10,8 @@ extern char *omb_compression;
 extern int omb_jobs;			/* 0 = one per core */
 extern int omb_max_read_rate;	/* kB/s, 0 = no limit */
 extern int omb_archive_timeout; /* seconds */
+extern char *omb_database;
+extern int omb_debug_clock_offset; /* seconds */
 
 extern void omb_settings_define(void);
 

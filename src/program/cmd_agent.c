@@ -4,6 +4,7 @@
 #include "program/agent.h"
 #include "program/commands.h"
 #include "program/options.h"
+#include "program/verifyjob.h"
 #include "program/version.h"
 
 #include "base/text.h"
@@ -546,6 +547,18 @@ run_pin(const agent_job *job, omb_error *err)
 	return err->status;
 }
 
+static omb_status
+run_verify(const agent_job *job, omb_error *err)
+{
+	omb_repository *repo;
+
+	if (open_owned(job, false, &repo, err) != OMB_OK)
+		return err->status;
+	(void) omb_verify_job(repo, &job->fields, job->jobs, err);
+	omb_repository_free(repo);
+	return err->status;
+}
+
 int
 omb_command_agent(int argc, char **argv)
 {
@@ -556,7 +569,7 @@ omb_command_agent(int argc, char **argv)
 	} types[] = { { "backup", run_backup }, { "archive", run_archive },
 				  { "list", run_list },		{ "adopt", run_adopt },
 				  { "expire", run_expire }, { "pin", run_pin },
-				  { "unpin", run_pin } };
+				  { "unpin", run_pin },		{ "verify", run_verify } };
 	agent_job job;
 	omb_error err = OMB_ERROR_INIT;
 	const char *type;
