@@ -172,7 +172,9 @@ check_options(const char *job, Datum options)
 
 	if (SPI_execute_with_args(
 			"SELECT key, value OPERATOR(pg_catalog.#>>) '{}' "
-			"FROM pg_catalog.jsonb_each($1)",
+			"FROM pg_catalog.jsonb_each(CASE WHEN "
+			"pg_catalog.jsonb_typeof($1) OPERATOR(pg_catalog.=) 'object' "
+			"THEN $1 ELSE '{}' END)",
 			1, types, &options, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the options of a schedule");
 	for (i = 0; i < SPI_processed; i++)
