@@ -153,3 +153,4 @@ check-tap: instroot build/tests/faultshim.so
 
 bench: instroot
 	@bench/full.sh
+	@bench/incremental.sh

@@ -126,6 +126,19 @@ fails_with($copy, 'SELECT * FROM backup_expire()', qr/the repository belongs to 
 fails_with($copy, "SELECT backup_unpin('$id[1]')", qr/the repository belongs to another copy of this cluster/, 'nor pins');
 $copy->stop;
 
+# outside of the window an old backup has no WAL behind its end
+my $end = sql("SELECT pg_walfile_name(stop_lsn) FROM backup_list() WHERE id = '$id[1]'");
+my ($behind) = glob sprintf "%s/wal/*/*/%s%08X-*", $repo->{dir}, substr($end, 0, 16), 1 + hex substr $end, 16;
+rename $behind, "$repo->{dir}/taken" or die "$behind: $!";
+program_fails([ 'restore', '--pgdata', '/tmp/omb-not-made', '--backup', $id[1] ], 1,
+	qr/the WAL of backup "$id[1]" is not complete.*hint: .*--target-immediate/s, 'an old backup without a target', $repo);
+like(sql('SELECT * FROM backup_expire(true)'), qr/^gap\|\w+\|missing\|"$id[1]" cannot be recovered beyond it$/m, 'expire tells the gap');
+my $old = restored_node('old', $repo, '--backup', $id[1], '--target-immediate');
+start_restored($old);
+is($old->safe_psql('postgres', 'SELECT max(n) FROM t'), 2, 'an old backup restores to its end');
+$old->stop;
+rename "$repo->{dir}/taken", $behind or die "$behind: $!";
+
 # without the pin the WAL in front of the last two goes too
 sql("SELECT backup_unpin('$id[1]')");
 @all = wal_files();

@@ -78,6 +78,7 @@ CREATE TABLE new_one AS SELECT generate_series(1, 1000) AS n;
 SELECT pg_create_physical_replication_slot('slot', true);
 });
 $restored->safe_psql('postgres', 'CREATE DATABASE later_one');
+my $newest = $restored->safe_psql('postgres', 'SELECT pg_walfile_name(pg_current_wal_lsn())');
 program_fails([ 'restore', '--delta', '--pgdata', $new, @target ], 1, qr/server is running/, 'a running server', $repo);
 $restored->stop;
 
@@ -104,6 +105,7 @@ my $out = program_ok([ 'restore', '--delta', '--dry-run', '--pgdata', $new, @tar
 like($out, qr{not in the backup: \Q$new\E/own \(}, 'names what would be removed');
 like($out, qr/files differ.*files are missing/s, 'and counts what would be changed');
 is(tree(1, $new, "$base/new_space", "$base/later_space"), $before, 'and writes nothing');
+ok(!-e "$new.wal", 'not even beside it');
 
 $out = program_ok([ 'restore', '--delta', '--backup-manifest', '--pgdata', $new, @target ], 'a delta restore', $repo);
 command_ok([ 'pg_verifybackup', '-n', $new ], 'pg_verifybackup agrees');
@@ -112,6 +114,10 @@ is(readlink((glob "$new/pg_tblspc/*")[0]), "$base/new_space", 'the tablespace li
 ok(-e "$base/outside" && slurp_file("$base/outside") eq 'stays', 'what a link led to stays');
 like(slurp_file("$base/shared"), qr/# changed/, 'a file that had another name is not written to');
 is(scalar(() = glob "$base/later_space/PG_*"), 0, 'a later tablespace is emptied');
+my @saved = map { s{.*/}{}r } glob "$new.wal/*";
+cmp_ok(scalar @saved, '>', 0, 'WAL that is nowhere else is kept');
+is(scalar(grep { !/^00000002/ } @saved), 0, 'and none that is in the repository');
+ok(-s "$new.wal/$newest", 'also the segment that was being written');
 my ($same, $all) = $out =~ /(\d+) of (\d+) files were the same/;
 cmp_ok($same, '>', $all / 2, 'most files were left alone');
 my $size = -s "$new/" . $node->safe_psql('postgres', q{SELECT pg_relation_filepath('big')});

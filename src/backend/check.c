@@ -20,15 +20,13 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "backend/checks.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/status.h"
 #include "backend/survey.h"
 
 PG_FUNCTION_INFO_V1(omb_backup_check);
-
-/* Of the SQL objects that this library belongs to. */
-#define SQL_VERSION "1.1"
 
 /* The launcher, a job, a survey and the scheduler. */
 #define WORKERS_NEEDED 4
@@ -126,9 +124,9 @@ check_versions(OmbCheck *check)
 		version =
 			SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	add(check, "versions",
-		version != NULL && strcmp(version, SQL_VERSION) == 0 ? OK : BAD,
+		version != NULL && strcmp(version, OMB_SQL_VERSION) == 0 ? OK : BAD,
 		psprintf("the SQL objects have version %s, the library is for %s",
-				 version ? version : "none", SQL_VERSION),
+				 version ? version : "none", OMB_SQL_VERSION),
 		"Execute \"ALTER EXTENSION omsupply_backup UPDATE\", and restart the "
 		"server after the software was updated.");
 }

@@ -18,6 +18,7 @@
 #include "utils/wait_event.h"
 
 #include "backend/agent.h"
+#include "backend/checks.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 
@@ -98,9 +99,8 @@ check_archiving(void)
 						 "and reload the server.")));
 }
 
-/* Labels go into a file of lines. */
-static void
-check_label(const char *label)
+void
+omb_check_label(const char *label)
 {
 	const char *p;
 
@@ -130,6 +130,12 @@ check_kind(const char *kind)
 
 /* ---- backup_now ---- */
 
+static bool
+is_backup(const OmbJob *job)
+{
+	return strcmp(job->job, "backup") == 0 || strcmp(job->job, "full") == 0;
+}
+
 /* Put the request; returns its serial number. */
 static uint64
 request_backup(const char *label, const char *kind)
@@ -143,7 +149,8 @@ request_backup(const char *label, const char *kind)
 	if (busy.state != OMB_JOB_NONE)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("a backup is already running"),
+				 is_backup(&busy) ? errmsg("a backup is already running") :
+									errmsg("job \"%s\" is running", busy.job),
 				 errdetail("It was requested by role \"%s\" at %s; its phase "
 						   "is \"%s\".",
 						   busy.requested_by,
@@ -247,7 +254,8 @@ omb_backup_now(PG_FUNCTION_ARGS)
 	OmbResult *result = palloc(sizeof(OmbResult));
 	uint64 serial;
 
-	check_label(label);
+	omb_check_label(label);
+	omb_check_version();
 	check_kind(kind);
 	check_preloaded();
 	check_archiving();
@@ -278,6 +286,7 @@ omb_backup_cancel(PG_FUNCTION_ARGS)
 static void
 begin_job(const char *type)
 {
+	omb_check_version();
 	check_repository();
 	omb_agent_start();
 	omb_agent_begin_job(type);
@@ -413,6 +422,40 @@ omb_backup_adopt(PG_FUNCTION_ARGS)
 
 /* ---- retention ---- */
 
+/* A run of backup_expire() goes into the history as a scheduled one does. */
+static void
+note_expire(TimestampTz started_at, const ErrorData *error)
+{
+	OmbRun run;
+
+	if (omb_shared == NULL)
+		return;
+	memset(&run, 0, sizeof(run));
+	strlcpy(run.job, "expire", sizeof(run.job));
+	strlcpy(run.cause, "request", sizeof(run.cause));
+	strlcpy(run.requested_by, GetUserNameFromId(GetUserId(), false),
+			sizeof(run.requested_by));
+	run.started_at = started_at;
+	run.ended_at = GetCurrentTimestamp();
+	if (error != NULL)
+	{
+		run.sqlstate = error->sqlerrcode;
+		omb_shared_text(run.message, sizeof(run.message), error->message);
+		omb_shared_text(run.detail, sizeof(run.detail), error->detail);
+		omb_shared_text(run.hint, sizeof(run.hint), error->hint);
+	}
+	omb_shared_add_run(&run);
+}
+
+static void
+note_expire_failed(TimestampTz started_at, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	note_expire(started_at, CopyErrorData());
+	MemoryContextSwitchTo(old);
+}
+
 Datum
 omb_backup_expire(PG_FUNCTION_ARGS)
 {
@@ -422,6 +465,8 @@ omb_backup_expire(PG_FUNCTION_ARGS)
 										 "minimum" };
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	bool dry_run = PG_ARGISNULL(0) ? false : PG_GETARG_BOOL(0);
+	TimestampTz started_at = GetCurrentTimestamp();
+	MemoryContext context = CurrentMemoryContext;
 	omb_fields fields;
 	int i;
 
@@ -451,11 +496,17 @@ omb_backup_expire(PG_FUNCTION_ARGS)
 								 nulls);
 		}
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		omb_agent_stop();
+		if (!dry_run)
+			note_expire_failed(started_at, context);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	omb_agent_stop();
+	if (!dry_run)
+		note_expire(started_at, NULL);
 	return (Datum) 0;
 }
 

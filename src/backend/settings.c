@@ -28,6 +28,8 @@ static const struct config_enum_entry wal_full_actions[] = {
 	{ "drop", OMB_WAL_FULL_DROP, false },
 	{ NULL, 0, false }
 };
+char *omb_database = NULL;
+int omb_debug_clock_offset = 0;
 
 /*
  * "zstd[:1..19]", "gzip[:1..9]" or "none". The program reads it again; this
@@ -130,6 +132,15 @@ omb_settings_define(void)
 							"set to \"drop\"; 0 means no limit.",
 							&omb_wal_limit, 0, 0, INT_MAX, PGC_SIGHUP,
 							GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"omsupply_backup.database",
+		"Database in which the extension keeps schedules and history.", NULL,
+		&omb_database, "postgres", PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"omsupply_backup.debug_clock_offset",
+		"Seconds by which schedules see the clock ahead.", "For tests only.",
+		&omb_debug_clock_offset, 0, INT_MIN, INT_MAX, PGC_SIGHUP,
+		GUC_UNIT_S | GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("omsupply_backup");
 }
 

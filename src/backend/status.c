@@ -371,7 +371,7 @@ judge_backups(OmbVerdict *verdict, const OmbSurvey *survey, TimestampTz now)
 				   survey->backups_unreadable, survey->unreadable);
 }
 
-/* How the last backup ended, when it failed. */
+/* How the last job ended, when it failed; backup_check() tells by itself. */
 static void
 judge_last_job(OmbVerdict *verdict)
 {
@@ -383,8 +383,10 @@ judge_last_job(OmbVerdict *verdict)
 		result->serial = 0;
 	LWLockRelease(omb_shared->lock);
 	if (result->serial != 0 && !result->ok &&
-		result->sqlstate != ERRCODE_QUERY_CANCELED)
-		add_reason(verdict, OMB_STATE_DEGRADED, "the last job failed: %s",
+		result->sqlstate != ERRCODE_QUERY_CANCELED &&
+		strcmp(result->job, "check") != 0)
+		add_reason(verdict, OMB_STATE_DEGRADED, "the last %s failed: %s",
+				   strcmp(result->job, "full") == 0 ? "backup" : result->job,
 				   result->message);
 	pfree(result);
 }
@@ -518,6 +520,8 @@ omb_status_watch(void)
 		change->at = GetCurrentTimestamp();
 		strlcpy(change->reasons, json, sizeof(change->reasons));
 		status->state = verdict.state;
+		/* the scheduler has a database to tell it from */
+		omb_shared->scheduler.changes++;
 		status->state_since = change->at;
 	}
 	LWLockRelease(omb_shared->lock);

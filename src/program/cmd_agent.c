@@ -5,6 +5,7 @@
 #include "program/commands.h"
 #include "program/options.h"
 #include "program/surveyjob.h"
+#include "program/verifyjob.h"
 #include "program/version.h"
 
 #include "base/text.h"
@@ -549,6 +550,18 @@ run_pin(const agent_job *job, omb_error *err)
 	return err->status;
 }
 
+static omb_status
+run_verify(const agent_job *job, omb_error *err)
+{
+	omb_repository *repo;
+
+	if (open_owned(job, false, &repo, err) != OMB_OK)
+		return err->status;
+	(void) omb_verify_job(repo, &job->fields, job->jobs, err);
+	omb_repository_free(repo);
+	return err->status;
+}
+
 /* ---- survey, confirm, gap ---- */
 
 static omb_status
@@ -619,7 +632,8 @@ omb_command_agent(int argc, char **argv)
 				  { "list", run_list },		  { "adopt", run_adopt },
 				  { "expire", run_expire },	  { "pin", run_pin },
 				  { "unpin", run_pin },		  { "survey", run_survey },
-				  { "confirm", run_confirm }, { "gap", run_gap } };
+				  { "confirm", run_confirm }, { "gap", run_gap },
+				  { "verify", run_verify } };
 	agent_job job;
 	omb_error err = OMB_ERROR_INIT;
 	const char *type;

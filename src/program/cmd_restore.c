@@ -301,6 +301,10 @@ show_result(const omb_restore_config *config, omb_restore_result *result,
 			   config->pgdata);
 		if (result->is_delta)
 			show_delta_plan(&result->delta, removals);
+		if (result->wal_saved > 0)
+			printf("%" PRIu64 " of those are WAL that is not in the "
+				   "repository: it would be moved to \"%s.wal\".\n",
+				   result->wal_saved, config->pgdata);
 		printf("Dry run: nothing was written.\n");
 		return;
 	}
@@ -316,6 +320,11 @@ show_result(const omb_restore_config *config, omb_restore_result *result,
 			   result->delta.files_removed,
 			   omb_size_format(result->delta.bytes_removed, text));
 	}
+	if (result->wal_saved > 0)
+		printf("%" PRIu64 " WAL segments of the old directory that are not in "
+			   "the repository are in\n\"%s.wal\". To recover to their end, "
+			   "put them into pg_wal before the first start.\n",
+			   result->wal_saved, config->pgdata);
 	if (result->config_files)
 		printf("Configuration files that were outside the data directory are "
 			   "in\n\"%s.config\"; put them back or use those of this "

@@ -105,7 +105,6 @@ read_limits(const arguments *args, omb_verify_config *config, omb_error *err)
 {
 	char *end;
 
-	config->sample = 100;
 	config->seed = (uint64_t) omb_time_now();
 	config->fast = args->fast;
 	if (args->sample != NULL)
@@ -191,7 +190,7 @@ repair(const arguments *args, const omb_verify_config *config,
 		omb_problems_left(problems) == before)
 		return err->status;
 	/* manifests and names, not the contents */
-	again.sample = 0;
+	again.skip_contents = true;
 	again.max_seconds = 0;
 	state->quiet = true;
 	if (omb_verify(&again, &result, err) == OMB_OK &&

@@ -80,6 +80,7 @@ omb_command_wal_get(int argc, char **argv)
 	omb_repository_options where = { NULL, NULL, NULL };
 	const char *jobs_text = NULL;
 	const char *directory = NULL;
+	const char *last_needed = NULL;
 	bool no_prefetch = false;
 	const omb_option options[] = {
 		OMB_REPOSITORY_OPTIONS(where),
@@ -88,6 +89,9 @@ omb_command_wal_get(int argc, char **argv)
 		{ "spool", "DIR",
 		  "fetch the next segments ahead into DIR/" OMB_SPOOL_NAME, &directory,
 		  NULL, NULL },
+		{ "last-needed", "SEGMENT",
+		  "what is missing behind it is no gap: recovery ends before",
+		  &last_needed, NULL, NULL },
 		{ "no-prefetch", NULL, "do not fetch ahead", NULL, &no_prefetch,
 		  NULL },
 	};
@@ -110,6 +114,7 @@ omb_command_wal_get(int argc, char **argv)
 	request.file = argument[0];
 	request.path = argument[1];
 	request.spool = spool;
+	request.last_needed = last_needed;
 	status = get(&where, &request);
 	free(spool);
 	return status;

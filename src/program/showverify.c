@@ -169,7 +169,7 @@ omb_show_coverage(const omb_verify_config *config,
 				  const omb_verify_result *result, omb_json *json)
 {
 	char size[OMB_SIZE_TEXT];
-	bool partly = config->sample < 100 || config->max_seconds > 0;
+	bool partly = config->sample > 0 || config->max_seconds > 0;
 
 	if (json != NULL)
 	{

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -284,15 +285,37 @@ check_cluster(const omb_claim *claim, uint64_t system_identifier,
 	return err->status;
 }
 
+/*
+ * The archiver and the first backup may come to claim at the same instant:
+ * one waits for the other and then finds its claim. Where a file system has
+ * no locks the slower one fails, and may try again. Closing ends it.
+ */
+static int
+lock_directory(const char *pgdata)
+{
+	int fd = open(pgdata, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0)
+		(void) flock(fd, LOCK_EX);
+	return fd;
+}
+
 omb_status
 omb_claim_check(omb_repository *repo, const char *pgdata,
 				uint64_t system_identifier, uint32_t *number, omb_error *err)
 {
 	omb_claim claim;
 	char instance[OMB_INSTANCE_TEXT];
+	int fd = -1;
 
 	*number = 0;
-	if (omb_claim_read(repo, &claim, err) == OMB_OK &&
+	if (omb_claim_read(repo, &claim, err) == OMB_OK && claim.number == 0)
+	{
+		fd = lock_directory(pgdata);
+		omb_claim_clear(&claim);
+		(void) omb_claim_read(repo, &claim, err);
+	}
+	if (err->status == OMB_OK &&
 		check_cluster(&claim, system_identifier, err) == OMB_OK &&
 		read_instance(pgdata, instance, err) == OMB_OK)
 	{
@@ -311,6 +334,8 @@ omb_claim_check(omb_repository *repo, const char *pgdata,
 		else
 			*number = claim.number;
 	}
+	if (fd >= 0)
+		(void) close(fd);
 	omb_claim_clear(&claim);
 	return err->status;
 }

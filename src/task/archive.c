@@ -23,9 +23,9 @@
 #include "base/pipeline.h"
 #include "base/text.h"
 #include "pgfmt/walname.h"
-#include "pgfmt/walsegment.h"
 #include "repo/claim.h"
 #include "task/readylist.h"
+#include "task/walfile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,9 +38,6 @@
 
 /* Files that may be under way or done and not yet asked for. */
 #define JOBS_MAX 16
-
-/* History and .backup files have a few hundred bytes. */
-#define SMALL_FILE_MAX (1024 * 1024)
 
 /*
  * Chunks under way besides those in the workers' hands: with 256 KiB each,
@@ -257,65 +254,6 @@ prepare(omb_archive *archive, omb_error *err)
 						   &archive->claim, err);
 }
 
-/* Open a file of pg_wal and check that it is what its name says. */
-static omb_status
-open_wal_file(omb_archive *archive, const char *file, int *fd, uint64_t *size,
-			  omb_error *err)
-{
-	const omb_archive_config *config = &archive->config;
-	char *path = omb_format("%s/%s", archive->wal_dir, file);
-	omb_wal_name name;
-	omb_wal_kind kind = omb_wal_name_parse(file, &name);
-	uint8_t page[8192];
-	struct stat st;
-	ssize_t n;
-
-	*fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (*fd < 0 || fstat(*fd, &st) != 0)
-	{
-		bool absent = errno == ENOENT;
-
-		(void) omb_error_set_errno(err, errno, "could not open file \"%s\"",
-								   path);
-		if (absent)
-			err->status = OMB_NOT_FOUND;
-		goto done;
-	}
-	*size = (uint64_t) st.st_size;
-	if (kind == OMB_WAL_SEGMENT || kind == OMB_WAL_PARTIAL)
-	{
-		if (*size != config->wal_segment_size)
-		{
-			(void) omb_error_set(err, OMB_DAMAGED,
-								 "file \"%s\" has %" PRIu64
-								 " bytes instead of %" PRIu64,
-								 path, *size, config->wal_segment_size);
-			goto done;
-		}
-		n = omb_pread_full(*fd, page, sizeof(page), 0);
-		if (n < 0)
-			(void) omb_error_set_errno(err, errno,
-									   "could not read file \"%s\"", path);
-		else
-			(void) omb_wal_header_check(page, (size_t) n, file,
-										config->wal_segment_size,
-										config->system_identifier, err);
-	}
-	else if (*size > SMALL_FILE_MAX)
-		(void) omb_error_set(err, OMB_DAMAGED, "file \"%s\" is too large",
-							 path);
-	(void) posix_fadvise(*fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-
-done:
-	free(path);
-	if (err->status != OMB_OK && *fd >= 0)
-	{
-		(void) close(*fd);
-		*fd = -1;
-	}
-	return err->status;
-}
-
 /* A unit for the job; NULL when the pipeline was stopped. */
 static unit *
 new_unit(omb_archive *archive, job *j, unit_kind kind)
@@ -468,7 +406,9 @@ feed_job(omb_archive *archive, job *j)
 	memcpy(j->object.file, j->file, sizeof(j->file));
 	j->present = false;
 	if (prepare(archive, err) != OMB_OK ||
-		open_wal_file(archive, j->file, &fd, &size, err) != OMB_OK)
+		omb_wal_file_open(
+			archive->wal_dir, j->file, archive->config.wal_segment_size,
+			archive->config.system_identifier, &fd, &size, err) != OMB_OK)
 		goto end;
 	hash = omb_wal_id_begin(archive->repo);
 	switch (omb_wal_find(archive->repo, j->file, &found, err))

@@ -10,7 +10,7 @@
 
 #include "base/file.h"
 #include "task/patch.h"
-#include "task/unfinished.h"
+#include "task/restoremark.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -298,6 +298,18 @@ explain_gap(omb_repository *repo, const omb_plan *plan, omb_error *err)
 						 plan->last_segment);
 }
 
+/* Is all WAL there that the backup itself needs? */
+static bool
+reached_end(const backup_facts *backup, const omb_plan *plan)
+{
+	uint64_t size = backup->wal_segment_size;
+	omb_wal_name name;
+
+	return omb_wal_name_parse(plan->last_segment, &name) == OMB_WAL_SEGMENT &&
+		   omb_wal_segno(&name, size) >=
+			   omb_wal_segno_before(backup->stop_lsn, size);
+}
+
 static omb_status
 unreachable(omb_repository *repo, const omb_target *target,
 			const omb_plan *plan, const backup_facts *backup, const search *s,
@@ -351,8 +363,13 @@ unreachable(omb_repository *repo, const omb_target *target,
 		omb_error_detail(err,
 						 "The WAL of timeline %u ends with segment \"%s\".",
 						 plan->timeline, plan->last_segment);
-	omb_error_hint(err, "Choose an earlier target, or none to recover to the "
-						"end of the archived WAL.");
+	if (target->kind == OMB_TARGET_END && reached_end(backup, plan))
+		omb_error_hint(err, "The WAL behind an old backup goes before the "
+							"backup does. --target-immediate restores the "
+							"state at which it ended.");
+	else
+		omb_error_hint(err, "Choose an earlier target, or none to recover to "
+							"the end of the archived WAL.");
 	return err->status;
 }
 

@@ -59,6 +59,8 @@ omb_restore_command(const omb_recovery_settings *settings)
 		omb_buf_printf(&out, " --key-file ");
 		put_shell(&out, settings->key_file);
 	}
+	if (settings->last_segment[0] != '\0')
+		omb_buf_printf(&out, " --last-needed %s", settings->last_segment);
 	omb_buf_printf(&out, " \"%%f\" \"%%p\"");
 	return omb_buf_text(&out);
 }

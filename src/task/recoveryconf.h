@@ -14,6 +14,8 @@ typedef struct omb_recovery_settings
 	const char *target_action; /* promote, pause, shutdown */
 	const omb_target *target;
 	uint32_t timeline;
+	/* the segment that the target is in, or "" for the end of the archive */
+	const char *last_segment;
 } omb_recovery_settings;
 
 /*

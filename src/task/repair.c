@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "repo/revision.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -99,8 +100,8 @@ check_copy(omb_repository *from, const omb_problem *problem, const char *name,
 	}
 	if (problem->kind == OMB_PROBLEM_WAL)
 		return omb_wal_verify(from, wal, &facts, err);
-	if (omb_manifest_open(from, strrchr(name, '/') + 1, &manifest, err) !=
-		OMB_OK)
+	if (omb_manifest_open(from, strrchr(problem->object, '/') + 1, &manifest,
+						  err) != OMB_OK)
 		return err->status;
 	while (!end && err->status == OMB_OK)
 	{
@@ -152,6 +153,25 @@ copy_object(const omb_repair_config *config, const char *name,
 	return replace(store, name, upload, err);
 }
 
+/*
+ * The object of a manifest, when it is the one that counts in the copy too:
+ * another revision needs other packs. NULL when it is not.
+ */
+static char *
+manifest_object(const omb_repair_config *config, const char *id)
+{
+	omb_error ignored = OMB_ERROR_INIT;
+	uint32_t number, other;
+
+	if (omb_revision_latest(config->repo, id, true, &number, &ignored) !=
+			OMB_OK ||
+		omb_revision_latest(config->from, id, true, &other, &ignored) !=
+			OMB_OK ||
+		number != other)
+		return NULL;
+	return omb_revision_name(id, number);
+}
+
 /* The object of the copy that could replace one; NULL when there is none. */
 static char *
 find_copy(const omb_repair_config *config, const omb_problem *problem)
@@ -167,8 +187,12 @@ find_copy(const omb_repair_config *config, const omb_problem *problem)
 		(!problem->missing || omb_wal_find(config->from, problem->wal.file,
 										   &wal, &ignored) != OMB_OK))
 		return NULL;
-	name = problem->kind == OMB_PROBLEM_WAL ? omb_wal_object_name(&wal) :
-											  omb_strdup(problem->object);
+	if (problem->kind == OMB_PROBLEM_BACKUP)
+		name = manifest_object(config, strrchr(problem->object, '/') + 1);
+	else if (problem->kind == OMB_PROBLEM_WAL)
+		name = omb_wal_object_name(&wal);
+	else
+		name = omb_strdup(problem->object);
 	if (name != NULL &&
 		check_copy(config->from, problem, name, &wal, &ignored) == OMB_OK)
 		return name;

@@ -20,7 +20,8 @@
 #include "task/place.h"
 #include "task/recoveryconf.h"
 #include "task/restorecheck.h"
-#include "task/unfinished.h"
+#include "task/restoremark.h"
+#include "task/savewal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +40,7 @@ typedef struct restore
 	bool delta; /* there is something in the data directory */
 	omb_manifest *manifest;
 	char *config_dir; /* for configuration files from elsewhere */
+	char *wal_dir;	  /* for WAL that is nowhere else */
 	omb_spaces spaces;
 	omb_databases databases; /* the chosen ones; none is all */
 	omb_entry control;
@@ -188,10 +190,19 @@ compare(restore *r, bool remove, omb_error *err)
 	return err->status;
 }
 
+/* Keep WAL that is nowhere else, or count it. */
+static omb_status
+save_wal(restore *r, bool apply, omb_error *err)
+{
+	return omb_save_wal(r->config->repo, &r->result->info, r->config->pgdata,
+						r->wal_dir, apply, &r->result->wal_saved, err);
+}
+
 /* What a delta restore would do, and the room that it needs. */
 static omb_status
 plan_delta(restore *r, omb_error *err)
 {
+	uint64_t kept;
 	size_t i;
 
 	if (!r->delta)
@@ -199,8 +210,14 @@ plan_delta(restore *r, omb_error *err)
 	for (i = 0; i < r->spaces.count; i++)
 		r->spaces.item[i].bytes = 0;
 	r->config->progress("comparing with the backup", 0, 0, r->config->arg);
-	if (check_delta(r, err) == OMB_OK)
-		(void) compare(r, false, err);
+	if (check_delta(r, err) == OMB_OK && compare(r, false, err) == OMB_OK &&
+		save_wal(r, false, err) == OMB_OK)
+	{
+		/* what is moved frees nothing */
+		kept = r->result->wal_saved * r->result->info.wal_segment_size;
+		r->spaces.item[0].freed -=
+			kept < r->spaces.item[0].freed ? kept : r->spaces.item[0].freed;
+	}
 	r->result->is_delta = true;
 	return err->status;
 }
@@ -354,6 +371,9 @@ write_settings(const restore *r, omb_error *err)
 	settings.target_action = r->config->target_action;
 	settings.target = &r->config->target;
 	settings.timeline = r->result->plan.timeline;
+	settings.last_segment = r->config->target.kind == OMB_TARGET_END ?
+								"" :
+								r->result->plan.last_segment;
 	return omb_recovery_settings_write(r->config->pgdata, &settings, err);
 }
 
@@ -419,13 +439,15 @@ prepare(restore *r, omb_error *err)
 {
 	const omb_backup_info *info = &r->manifest->info;
 
-	if (omb_unfinished_write(r->config->pgdata, info->system_identifier,
-							 err) != OMB_OK ||
+	if (omb_restore_mark_write(r->config->pgdata, info->system_identifier,
+							   err) != OMB_OK ||
 		!r->delta)
 		return err->status;
 	r->config->progress("removing what is not in the backup", 0, 0,
 						r->config->arg);
-	return compare(r, true, err);
+	if (save_wal(r, true, err) == OMB_OK)
+		(void) compare(r, true, err);
+	return err->status;
 }
 
 static omb_status
@@ -506,6 +528,7 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 	r.config = config;
 	r.result = result;
 	r.config_dir = omb_format("%s.config", config->pgdata);
+	r.wal_dir = omb_format("%s.wal", config->pgdata);
 	omb_spaces_init(&r.spaces, config->pgdata);
 	if (check_pgdata(&r, err) == OMB_OK)
 		config->progress("reading the repository", 0, 0, config->arg);
@@ -531,6 +554,7 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 	omb_databases_clear(&r.databases);
 	omb_spaces_clear(&r.spaces);
 	omb_entry_clear(&r.control);
+	free(r.wal_dir);
 	free(r.config_dir);
 	omb_store_unlock(lock);
 	return err->status;

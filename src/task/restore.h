@@ -49,12 +49,13 @@ typedef struct omb_restore_result
 	bool is_delta; /* the directory had something in it */
 	omb_delta_result delta;
 	omb_place_result place;
-	bool config_files; /* some were put into <pgdata>.config */
+	uint64_t wal_saved; /* segments moved to <pgdata>.wal */
+	bool config_files;	/* some were put into <pgdata>.config */
 } omb_restore_result;
 
 /*
  * Plan, check, copy, sync. Until it has succeeded the directory has the sign
- * of an unfinished restore instead of pg_control (task/unfinished.h), so no
+ * of an unfinished restore instead of pg_control (task/restoremark.h), so no
  * server starts from it, and a delta restore may go on with it.
  */
 extern omb_status omb_restore(const omb_restore_config *config,

@@ -6,7 +6,7 @@
 #include "base/buffer.h"
 #include "base/file.h"
 #include "pgfmt/control.h"
-#include "task/unfinished.h"
+#include "task/restoremark.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -90,7 +90,7 @@ omb_restore_check_cluster(const char *pgdata, uint64_t system_identifier,
 	memset(&control, 0, sizeof(control));
 	(void) omb_file_read(path, CONTROL_MAX, &bytes, &problem);
 	if (problem.status == OMB_OK &&
-		omb_unfinished_parse(bytes.data, bytes.len, &found))
+		omb_restore_mark_parse(bytes.data, bytes.len, &found))
 		;
 	else if (access(version, F_OK) != 0)
 	{

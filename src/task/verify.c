@@ -74,7 +74,7 @@ omb_verify_selected(const omb_verify_state *v, const char *name)
 {
 	uint64_t hash = UINT64_C(14695981039346656037);
 
-	if (v->config->sample >= 100)
+	if (v->config->sample <= 0)
 		return true;
 	for (; *name != '\0'; name++)
 		hash = (hash ^ (uint8_t) *name) * UINT64_C(1099511628211);
@@ -181,8 +181,8 @@ submit(omb_verify_state *v, const char *name, uint64_t size,
 {
 	unit *u;
 
-	if (v->config->fast || !omb_verify_selected(v, name) ||
-		omb_verify_expired(v))
+	if (v->config->fast || v->config->skip_contents ||
+		!omb_verify_selected(v, name) || omb_verify_expired(v))
 		return;
 	u = free_unit(v);
 	u->kind = wal ? OBJECT_WAL : OBJECT_PACK;

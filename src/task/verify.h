@@ -12,7 +12,8 @@ typedef struct omb_verify_config
 	const char *backup; /* NULL for all of the repository */
 	int jobs;
 	bool fast;			  /* names and sizes only; contents are not read */
-	double sample;		  /* percent of the objects to read; 100 is all */
+	bool skip_contents;	  /* manifests are read, packs and WAL are not */
+	double sample;		  /* percent of the objects to read; 0 is all */
 	uint64_t seed;		  /* of the sample, and where a limited run begins */
 	uint64_t max_seconds; /* begin no more objects after it; 0 is no limit */
 	/* One for each thing wrong, as soon as it is found. */

@@ -51,9 +51,11 @@ look(const omb_store_entry *entry, void *arg, omb_error *err)
  * gap: going on without it would end recovery early and lose what is behind.
  */
 static omb_status
-check_gap(omb_repository *repo, const char *file, omb_error *err)
+check_gap(omb_repository *repo, const omb_wal_request *request, omb_error *err)
 {
+	const char *file = request->file;
 	omb_wal_name name;
+	omb_wal_name last;
 	neighbours n;
 	char folder[32];
 
@@ -61,6 +63,10 @@ check_gap(omb_repository *repo, const char *file, omb_error *err)
 		return OMB_OK;
 	memset(&n, 0, sizeof(n));
 	n.segno = (uint64_t) name.log << 32 | name.seg;
+	if (request->last_needed != NULL &&
+		omb_wal_name_parse(request->last_needed, &last) == OMB_WAL_SEGMENT &&
+		n.segno > ((uint64_t) last.log << 32 | last.seg))
+		return OMB_OK;
 	(void) snprintf(folder, sizeof(folder), OMB_WAL_FOLDER "/%08X",
 					name.timeline);
 	if (omb_store_list(repo->store, folder, true, look, &n, err) == OMB_OK &&
@@ -120,7 +126,7 @@ omb_wal_get(omb_repository *repo, const omb_wal_request *request,
 			return err->status;
 		absent = *err;
 		omb_error_clear(err);
-		if (check_gap(repo, request->file, err) == OMB_OK)
+		if (check_gap(repo, request, err) == OMB_OK)
 			*err = absent;
 		return err->status;
 	}

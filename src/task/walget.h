@@ -12,6 +12,8 @@ typedef struct omb_wal_request
 	const char *path; /* where the file goes */
 	int jobs;
 	const char *spool; /* directory for the spool; NULL: nothing ahead */
+	/* the last segment that recovery to its target needs; NULL: all */
+	const char *last_needed;
 } omb_wal_request;
 
 /*
@@ -26,7 +28,9 @@ extern bool omb_wal_get_spooled(const char *location,
 /*
  * Write an archived file to its path. OMB_NOT_FOUND only when it is proven
  * that the file is absent and that nothing behind it is there either: then
- * recovery is at the end of the archive. A gap is OMB_DAMAGED.
+ * recovery is at the end of the archive. A gap is OMB_DAMAGED, unless it lies
+ * behind the last segment that is needed: the server reads ahead of its
+ * target, and the WAL behind an old backup goes before the backup does.
  */
 extern omb_status omb_wal_get(omb_repository *repo,
 							  const omb_wal_request *request, omb_error *err);

@@ -222,6 +222,7 @@ test_expire(void)
 	omb_prune_config prune_config;
 	omb_expire_config config;
 	omb_expire_result result;
+	omb_prune_result pruned;
 	seen s;
 
 	make_world(&w);
@@ -231,9 +232,10 @@ test_expire(void)
 	config.rules.keep_last = 1;
 	config.row = ignore_row;
 	config.prune = &prune_config;
+	config.pruned = &pruned;
 	ok(omb_expire(&config, &result, &err) == OMB_OK &&
-		   result.backups_dropped == w.count - 1 &&
-		   result.prune.packs_removed > 0 && result.prune.backups == 1,
+		   result.backups_dropped == w.count - 1 && pruned.packs_removed > 0 &&
+		   pruned.backups == 1,
 	   "expire removes backups and then packs, under one lock");
 	while (w.count > 1)
 		forget_backup(&w, 0);
@@ -241,6 +243,7 @@ test_expire(void)
 		   "no revision of them is left");
 	ok(is_whole(&w, w.repo) && is_clean(w.repo),
 	   "the other backup is whole, and nothing is left to do");
+	omb_buf_free(&s.text);
 	omb_buf_free(&left);
 	world_free(&w);
 }

@@ -384,6 +384,7 @@ verifies(omb_repository *repo)
 	omb_error err = OMB_ERROR_INIT;
 	omb_verify_config config;
 	omb_verify_result result;
+	bool sound;
 
 	memset(&config, 0, sizeof(config));
 	config.repo = repo;
@@ -391,8 +392,10 @@ verifies(omb_repository *repo)
 	config.problem = print_problem;
 	config.note = ignore_note;
 	config.progress = ignore_progress;
-	return omb_verify(&config, &result, &err) == OMB_OK &&
-		   result.problems == 0;
+	(void) omb_verify(&config, &result, &err);
+	sound = result.problems.total == 0;
+	omb_problems_clear(&result.problems);
+	return err.status == OMB_OK && sound;
 }
 
 static bool

@@ -1,7 +1,7 @@
 /*
- * unfinished.c: the sign that a data directory is being restored.
+ * restoremark.c: the sign that a data directory is being restored.
  */
-#include "task/unfinished.h"
+#include "task/restoremark.h"
 
 #include "base/buffer.h"
 #include "base/fields.h"
@@ -17,8 +17,8 @@
 #define SIGN_SIZE 8192
 
 omb_status
-omb_unfinished_write(const char *pgdata, uint64_t system_identifier,
-					 omb_error *err)
+omb_restore_mark_write(const char *pgdata, uint64_t system_identifier,
+					   omb_error *err)
 {
 	char *path = omb_format("%s/" OMB_CONTROL_PATH, pgdata);
 	char *folder = omb_path_parent(path);
@@ -40,8 +40,8 @@ omb_unfinished_write(const char *pgdata, uint64_t system_identifier,
 }
 
 bool
-omb_unfinished_parse(const void *bytes, size_t len,
-					 uint64_t *system_identifier)
+omb_restore_mark_parse(const void *bytes, size_t len,
+					   uint64_t *system_identifier)
 {
 	const char *text = bytes;
 	omb_buf fields_text = OMB_BUF_INIT;
