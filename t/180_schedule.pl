@@ -239,7 +239,10 @@ my ($rc, $out, $err) = $node->psql('postgres', 'SELECT backup_now()');
 like($err, qr/could not start a worker for the job.*max_worker_processes/s, 'backup_now() says so');
 $node->append_conf('postgresql.conf', "max_worker_processes = 8\n");
 $node->restart;
+wait_until(q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'omsupply_backup launcher'}, 'the launcher is there');
 sql(q{SELECT backup_now('again')});
 wait_until(q{SELECT count(*) = 1 FROM backup_history WHERE label = 'again'}, 'all is well again');
+
+is(log_count(qr/launcher" \(PID \d+\) was terminated|FATAL:  cannot|PANIC/), 0, 'no process failed');
 
 done_testing();
