@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $repo = new_repository('upgrade');
-my $node = new_node('main', $repo, conf => "timezone = 'UTC'\n");
+my $node = new_node('main', $repo, conf => "timezone = 'UTC'\nmax_wal_senders = 5\nwal_keep_size = '512MB'\n");
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
@@ -93,7 +93,7 @@ is($node->safe_psql('copy', 'SELECT (SELECT count(*) FROM backup_history) + (SEL
 sql(q{SELECT backup_now('primary')});
 $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM backup_history WHERE label = 'primary'});
 $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM backup_schedule_state WHERE name = 'nightly'});
-$node->append_conf('postgresql.conf', "wal_keep_size = '512MB'\n");
+$node->append_conf('pg_hba.conf', "local replication all trust\n");
 $node->reload;
 $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
