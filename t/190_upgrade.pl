@@ -70,6 +70,18 @@ INSERT INTO backup_retention (store, keep_years) VALUES ('other', 4)});
 	like($there->('SELECT backup_now()'), qr/^20/, 'and works');
 }
 
+# ---- SQL objects that are newer than the library ----
+
+my $from = -s $node->logfile;
+sql(q{UPDATE pg_extension SET extversion = '9.0' WHERE extname = 'omsupply_backup'});
+$node->reload;
+my ($newer_rc, $newer_out, $newer_err) = $node->psql('postgres', 'SELECT backup_now()');
+like($newer_err, qr/different versions.*has version 9\.0.*Restart the server/s, 'newer SQL objects: restart the server');
+ok($node->wait_for_log(qr/schedules of omsupply_backup do not work: library and SQL objects of omsupply_backup have different versions/, $from),
+	'the scheduler does not act either');
+sql("UPDATE pg_extension SET extversion = '$newest' WHERE extname = 'omsupply_backup'");
+$node->reload;
+
 # ---- dump and restore keep the configuration ----
 
 sql(q{UPDATE backup_schedule SET cron = '15 3 * * *', timezone = 'Pacific/Auckland', is_enabled = true, label = 'E''s' WHERE name = 'nightly';
