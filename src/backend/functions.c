@@ -140,32 +140,12 @@ is_backup(const OmbJob *job)
 static uint64
 request_backup(const char *label, const char *kind)
 {
-	OmbJob *job = &omb_shared->job;
 	OmbJob busy;
-	uint64 serial = 0;
-	pid_t launcher;
-	char *user = GetUserNameFromId(GetUserId(), false);
-	TimestampTz now = GetCurrentTimestamp();
+	uint64 serial = omb_shared_ask(
+		label, kind, GetUserNameFromId(GetUserId(), false), &busy);
 
-	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
-	launcher = omb_shared->launcher_pid;
-	busy = *job;
-	if (launcher != 0 && job->state == OMB_JOB_NONE)
-	{
-		serial = ++omb_shared->last_serial;
-		memset(job, 0, sizeof(*job));
-		job->state = OMB_JOB_REQUESTED;
-		job->serial = serial;
-		job->requested_at = now;
-		strlcpy(job->label, label, sizeof(job->label));
-		strlcpy(job->kind, kind, sizeof(job->kind));
-		strlcpy(job->job, strcmp(kind, "full") == 0 ? "full" : "backup",
-				sizeof(job->job));
-		strlcpy(job->cause, "request", sizeof(job->cause));
-		strlcpy(job->requested_by, user, sizeof(job->requested_by));
-		strlcpy(job->phase, "requested", sizeof(job->phase));
-	}
-	LWLockRelease(omb_shared->lock);
+	if (serial != 0)
+		return serial;
 	if (busy.state != OMB_JOB_NONE)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
@@ -177,15 +157,12 @@ request_backup(const char *label, const char *kind)
 						   timestamptz_to_str(busy.requested_at), busy.phase),
 				 errhint("See the view \"backup_progress\"; "
 						 "\"backup_cancel()\" stops it.")));
-	if (launcher == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the backup launcher is not running"),
-				 errhint("It starts again within seconds after it ended. If "
-						 "it does not, see the server log and "
-						 "\"max_worker_processes\".")));
-	omb_wake(launcher);
-	return serial;
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("the backup launcher is not running"),
+					errhint("It starts again within seconds after it ended. "
+							"If it does not, see the server log and "
+							"\"max_worker_processes\".")));
+	return 0;
 }
 
 /*

@@ -31,6 +31,7 @@
 #include "backend/schedule.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
+#include "backend/survey.h"
 
 /* Seconds until the server starts it again after it ended. */
 #define RESTART_SECONDS 5
@@ -342,6 +343,7 @@ omb_launcher_main(Datum arg)
 		start_requested();
 		check_worker();
 		check_orphan();
+		omb_survey_step();
 		sleep = run_scheduler();
 		/* requests, the end of a worker and signals set the latch */
 		(void) WaitLatch(MyLatch,

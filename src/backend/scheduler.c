@@ -32,6 +32,7 @@
 #include "backend/scheduler.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
+#include "backend/status.h"
 
 /* Pauses before a failed run is tried again, in minutes; the last repeats. */
 static const int pauses[] = { 1, 5, 15, 60 };
@@ -607,6 +608,7 @@ take_turn(Turn *turn)
 		find_due(turn, &turn->schedules[i]);
 	}
 	omb_history_trim(turn->schema, turn->now);
+	omb_status_notify();
 	start_due(turn);
 	write_states(turn);
 	turn->wake_at = find_wakeup(turn);
@@ -695,16 +697,16 @@ omb_scheduler_main(Datum arg)
 static uint64
 count_errors(void)
 {
-	int column = SPI_fnumber(SPI_tuptable->tupdesc, "state");
+	int column = SPI_fnumber(SPI_tuptable->tupdesc, "result");
 	uint64 errors = 0;
 	uint64 i;
 
 	for (i = 0; column > 0 && i < SPI_processed; i++)
 	{
-		char *state =
+		char *result =
 			SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, column);
 
-		if (state != NULL && strcmp(state, "error") == 0)
+		if (result != NULL && strcmp(result, "error") == 0)
 			errors++;
 	}
 	return errors;

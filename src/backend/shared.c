@@ -163,12 +163,46 @@ finish(uint64 serial, const OmbResult *result)
 		return;
 	*slot = *result;
 	slot->serial = serial;
+	strlcpy(slot->job, job->job, sizeof(slot->job));
 	slot->warning_count = job->warning_count;
 	memcpy(slot->warning, job->warning, sizeof(slot->warning));
 	strlcpy(slot->backup_id, job->backup_id, sizeof(slot->backup_id));
 	note_run(job, result);
 	job->state = OMB_JOB_NONE;
 	job->pid = 0;
+	omb_shared->status.survey_wanted = true;
+}
+
+uint64
+omb_shared_ask(const char *label, const char *kind, const char *requested_by,
+			   OmbJob *busy)
+{
+	OmbJob *job = &omb_shared->job;
+	TimestampTz now = GetCurrentTimestamp();
+	uint64 serial = 0;
+	pid_t launcher;
+
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	launcher = omb_shared->launcher_pid;
+	*busy = *job;
+	if (launcher != 0 && job->state == OMB_JOB_NONE)
+	{
+		serial = ++omb_shared->last_serial;
+		memset(job, 0, sizeof(*job));
+		job->state = OMB_JOB_REQUESTED;
+		job->serial = serial;
+		job->requested_at = now;
+		omb_shared_text(job->label, sizeof(job->label), label);
+		strlcpy(job->kind, kind, sizeof(job->kind));
+		strlcpy(job->job, strcmp(kind, "full") == 0 ? "full" : "backup",
+				sizeof(job->job));
+		strlcpy(job->cause, "request", sizeof(job->cause));
+		strlcpy(job->requested_by, requested_by, sizeof(job->requested_by));
+		strlcpy(job->phase, "requested", sizeof(job->phase));
+	}
+	LWLockRelease(omb_shared->lock);
+	omb_wake(launcher);
+	return serial;
 }
 
 static void

@@ -8,6 +8,8 @@
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 
+#include "backend/status.h"
+
 #define OMB_LABEL_MAX 256
 #define OMB_ID_MAX 32
 #define OMB_RESULTS 16
@@ -98,6 +100,7 @@ typedef struct OmbSchedulerShared
 typedef struct OmbResult
 {
 	uint64 serial; /* 0 for none */
+	char job[16];
 	bool ok;
 	char backup_id[OMB_ID_MAX];
 	int sqlstate;
@@ -116,6 +119,7 @@ typedef struct OmbShared
 	uint64 last_serial;
 	OmbJob job;
 	OmbResult result[OMB_RESULTS]; /* by serial modulo OMB_RESULTS */
+	OmbStatus status;
 	OmbSchedulerShared scheduler;
 } OmbShared;
 
@@ -124,6 +128,13 @@ extern OmbShared *omb_shared;
 
 /* Hooks for shared memory; called while libraries are preloaded. */
 extern void omb_shared_request(void);
+
+/*
+ * Ask for a backup; returns its serial number. 0 when a job is in hand already,
+ * of which *busy gets a copy, or no launcher runs (busy->state is NONE then).
+ */
+extern uint64 omb_shared_ask(const char *label, const char *kind,
+							 const char *requested_by, OmbJob *busy);
 
 /* Note how the job in hand ended and wake all who wait. */
 extern void omb_shared_finish(uint64 serial, const OmbResult *result);

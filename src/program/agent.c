@@ -132,8 +132,8 @@ omb_agent_end(void)
 		_exit(1);
 }
 
-void
-omb_agent_error_fields(const omb_error *err)
+const char *
+omb_agent_status_word(omb_status status)
 {
 	static const char *const words[] = {
 		"ok",	   "failed",	"not_found", "exists",
@@ -141,7 +141,13 @@ omb_agent_error_fields(const omb_error *err)
 		"refused", "cancelled", "usage",	 "busy"
 	};
 
-	omb_agent_text("status", words[err->status]);
+	return words[status];
+}
+
+void
+omb_agent_error_fields(const omb_error *err)
+{
+	omb_agent_text("status", omb_agent_status_word(err->status));
 	omb_agent_text("message", err->message);
 	if (err->detail[0] != '\0')
 		omb_agent_text("detail", err->detail);
