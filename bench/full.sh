@@ -4,11 +4,17 @@
 # README.md.
 #
 #   SIZE_MB=4096   size of the database     RUNS=3   runs of each
-#   SEGMENTS=64    WAL segments             WORK=DIR where (kept when given)
+#   SEGMENTS=64    WAL segments             PART="backup wal" what to measure
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . bench/lib.sh
 SEGMENTS=${SEGMENTS:-64}
+PART=${PART:-backup wal}
+backups=0
+wals=0
+stored_ours=0 stored_pgbr=0 stored_bb=0
+case $PART in *backup*) backups=$RUNS ;; esac
+case $PART in *wal*) wals=$RUNS ;; esac
 
 say "Making a database of $SIZE_MB MB ..."
 make_cluster
@@ -44,7 +50,7 @@ configure_pgbr
 
 # ---- full backup and restore ----
 
-for run in $(seq "$RUNS"); do
+for run in $(seq "$backups"); do
 	say "Run $run of $RUNS"
 	fresh_ours
 	rm -f "$SCRATCH/stop"
@@ -103,7 +109,7 @@ same_wal() {
 # the drivers and the list must be readable by the user that runs them
 cp bench/archive.pl "$SCRATCH/archive.pl"
 chmod 755 "$SCRATCH/archive.pl"
-for run in $(seq "$RUNS"); do
+for run in $(seq "$wals"); do
 	say "WAL, run $run of $RUNS"
 	fresh_walrepo
 	measure backlog ours ours_push backlog
@@ -137,4 +143,4 @@ row 'WAL one by one, wall' single pgbackrest 3 0.8
 row 'WAL fetched in order, wall' get pgbackrest 3 0.7
 say ''
 say "Stored: ours $((stored_ours / 1048576)) MB, pgBackRest $((stored_pgbr / 1048576)) MB, pg_basebackup $((stored_bb / 1048576)) MB (with its WAL)."
-say "Peak memory of the agent: $((peak / 1024)) MB (backup), $(awk '{if ($2>m) m=$2} END{printf "%d", m/1024}' "$SCRATCH/wait.backlog") MB (archiving)."
+say "Peak memory of the agent: $((peak / 1024)) MB (backup), $(awk '{if ($2>m) m=$2} END{printf "%d", m/1024}' "$SCRATCH/wait.backlog" 2>/dev/null) MB (archiving)."

@@ -262,14 +262,15 @@ add_small(placer *pl, omb_entry *entry, char *path, omb_error *err)
 static size_t
 fill_piece(omb_place_unit *u, const omb_extent *extent, size_t count)
 {
+	/* what is compared is compared in the size of a blob */
+	size_t most = u->existing ? OMB_BLOB_MAX : OMB_PLACE_PIECE_MAX;
 	size_t i;
 
 	u->length = 0;
 	u->is_zero = extent[0].is_zero;
 	for (i = 0; i < count; i++)
 	{
-		if (i > 0 &&
-			(u->is_zero || u->length + extent[i].length > sizeof(u->plain)))
+		if (i > 0 && (u->is_zero || u->length + extent[i].length > most))
 			break;
 		if (u->extent_count == u->extent_cap)
 		{
@@ -290,13 +291,14 @@ add_large(placer *pl, omb_entry *entry, char *path, omb_error *err)
 	uint64_t offset = 0;
 	size_t next = 0;
 	int fd;
-	bool existing;
+	bool existing, direct;
 
 	submit_batch(pl);
 	fd = omb_place_open(&pl->context, entry, path, &existing, err);
 	if (fd >= 0 && ftruncate(fd, (off_t) entry->size) != 0)
 		(void) omb_error_set_errno(err, errno, "could not extend file \"%s\"",
 								   path);
+	direct = err->status == OMB_OK && !existing && omb_place_set_direct(fd);
 	while (next < entry->extent_count && err->status == OMB_OK)
 	{
 		omb_place_unit *u = free_unit(pl, err);
@@ -305,6 +307,7 @@ add_large(placer *pl, omb_entry *entry, char *path, omb_error *err)
 			break;
 		u->kind = OMB_PLACE_PIECE;
 		u->existing = existing;
+		u->is_direct = direct;
 		u->fd = fd;
 		u->offset = offset;
 		next +=
@@ -460,7 +463,7 @@ omb_status
 omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 				omb_place_result *result, omb_error *err)
 {
-	size_t depth = (size_t) (16 + 8 * config->jobs);
+	size_t depth = (size_t) (4 + 3 * config->jobs);
 	size_t jobs = (size_t) config->jobs;
 	placer pl;
 	bool end = false;
@@ -482,6 +485,8 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 	}
 	pl.pipe = omb_pipeline_new(config->jobs, depth, sizeof(omb_place_unit),
 							   omb_place_process, &pl.context);
+	for (i = 0; i < depth; i++)
+		omb_place_unit_init(omb_pipeline_unit(pl.pipe, i));
 	while (!end && err->status == OMB_OK)
 	{
 		omb_entry entry;
@@ -498,7 +503,7 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 		omb_place_unit *u = omb_pipeline_unit(pl.pipe, i);
 
 		clear_unit(u);
-		free(u->extent);
+		omb_place_unit_free(u);
 	}
 	omb_pipeline_free(pl.pipe);
 	for (i = 0; i < jobs; i++)

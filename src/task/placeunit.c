@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -15,6 +16,8 @@
 
 /* Start writing back this much early, so that the last sync is short. */
 #define WRITEBACK_STEP (4 * 1024 * 1024)
+/* What writing past the page cache needs, on any disk. */
+#define DIRECT_ALIGN 4096
 
 uint32_t
 omb_place_crc_of_zeros(uint64_t len)
@@ -57,9 +60,9 @@ check_local(omb_place_unit *u)
 
 	while (done < u->length)
 	{
-		size_t n = u->length - done < sizeof(u->plain) ?
+		size_t n = u->length - done < OMB_PLACE_PIECE_MAX ?
 					   (size_t) (u->length - done) :
-					   sizeof(u->plain);
+					   OMB_PLACE_PIECE_MAX;
 		ssize_t got =
 			omb_pread_full(u->fd, u->plain, n, (off_t) (u->offset + done));
 
@@ -93,8 +96,7 @@ assemble(const omb_place_context *context, omb_blob_reader *reader,
 
 		if (extent->is_zero)
 			memset(out, 0, (size_t) extent->length);
-		else if (u->extent_count == 1 && extent->start == 0 &&
-				 extent->length == extent->blob.raw)
+		else if (extent->start == 0 && extent->length == extent->blob.raw)
 		{
 			/* the usual case: a whole blob, which nobody else needs */
 			if (omb_blob_reader_read(reader, sha256, &extent->blob, out,
@@ -213,6 +215,67 @@ omb_place_close(const omb_entry *entry, const char *path, int fd,
 	return OMB_OK;
 }
 
+void
+omb_place_unit_init(omb_place_unit *u)
+{
+	void *plain;
+
+	if (posix_memalign(&plain, DIRECT_ALIGN, OMB_PLACE_PIECE_MAX) != 0)
+		/* ends the process with a message */
+		plain = omb_malloc(SIZE_MAX / 2);
+	u->plain = plain;
+}
+
+void
+omb_place_unit_free(omb_place_unit *u)
+{
+	free(u->extent);
+	free(u->plain);
+}
+
+bool
+omb_place_set_direct(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && fcntl(fd, F_SETFL, flags | O_DIRECT) == 0;
+}
+
+static void
+set_buffered(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags >= 0)
+		(void) fcntl(fd, F_SETFL, flags & ~O_DIRECT);
+}
+
+/* Write a piece of a new file. */
+static int
+write_new(const omb_place_unit *u)
+{
+	size_t len = (size_t) u->length;
+	size_t direct = 0;
+
+	if (u->is_direct && u->offset % DIRECT_ALIGN == 0)
+	{
+		direct = len / DIRECT_ALIGN * DIRECT_ALIGN;
+		if (direct > 0 &&
+			omb_pwrite_full(u->fd, u->plain, direct, (off_t) u->offset) != 0)
+		{
+			if (errno != EINVAL)
+				return -1;
+			direct = 0;
+		}
+	}
+	if (direct == len)
+		return 0;
+	/* the end of a file; or the file system promised what it cannot do */
+	set_buffered(u->fd);
+	return omb_pwrite_full(u->fd, u->plain + direct, len - direct,
+						   (off_t) (u->offset + direct));
+}
+
 omb_status
 omb_place_write_piece(const omb_place_context *context,
 					  const omb_place_unit *u, omb_error *err)
@@ -232,14 +295,13 @@ omb_place_write_piece(const omb_place_context *context,
 							 u->differ, &context->result->bytes_written);
 	else
 	{
-		rc = omb_pwrite_full(u->fd, u->plain, (size_t) u->length,
-							 (off_t) u->offset);
+		rc = write_new(u);
 		context->result->bytes_written += u->length;
 	}
 	if (rc != 0)
 		return omb_error_set_errno(err, errno, "could not write file \"%s\"",
 								   u->part[0].path);
-	if (end / WRITEBACK_STEP != from / WRITEBACK_STEP)
+	if (!u->is_direct && end / WRITEBACK_STEP != from / WRITEBACK_STEP)
 		(void) sync_file_range(u->fd, (off_t) from, WRITEBACK_STEP,
 							   SYNC_FILE_RANGE_WRITE);
 	return OMB_OK;

@@ -9,6 +9,11 @@
 #include "task/patch.h"
 #include "task/place.h"
 
+/*
+ * Bytes of a piece at most: large enough for a disk to be quick when pieces
+ * are written one by one, past the page cache.
+ */
+#define OMB_PLACE_PIECE_MAX (8 * OMB_BLOB_MAX)
 /* Small files in one unit at most. */
 #define OMB_PLACE_BATCH_MAX 128
 
@@ -32,6 +37,7 @@ typedef struct omb_place_unit
 	bool has_blob; /* of a batch, whose files share it */
 	omb_blob_ref blob;
 	bool existing;		/* of a piece: the file was there */
+	bool is_direct;		/* of a piece: written past the page cache */
 	bool is_zero;		/* of a piece: one extent of zeros, of any length */
 	omb_extent *extent; /* of a piece; owned */
 	size_t extent_count;
@@ -44,7 +50,7 @@ typedef struct omb_place_unit
 	int count;
 	omb_place_part part[OMB_PLACE_BATCH_MAX];
 	omb_error error;
-	uint8_t plain[OMB_BLOB_MAX]; /* of the blob, or of the piece */
+	uint8_t *plain; /* OMB_PLACE_PIECE_MAX bytes for a blob or a piece */
 } omb_place_unit;
 
 typedef struct omb_place_context
@@ -60,6 +66,10 @@ typedef struct omb_place_context
 /* The CRC of that many zeros. */
 extern uint32_t omb_place_crc_of_zeros(uint64_t len);
 
+/* Make a unit ready for its first use, and free what it holds. */
+extern void omb_place_unit_init(omb_place_unit *u);
+extern void omb_place_unit_free(omb_place_unit *u);
+
 /* The work function of the pipeline; arg is an omb_place_context. */
 extern void omb_place_process(void *unit, int worker, void *arg);
 
@@ -71,6 +81,11 @@ extern void omb_place_process(void *unit, int worker, void *arg);
 extern int omb_place_open(const omb_place_context *context,
 						  const omb_entry *entry, const char *path,
 						  bool *existing, omb_error *err);
+/*
+ * Let writes to a new file go past the page cache, when the file system can:
+ * a restore writes each byte once and would only fill the cache with them.
+ */
+extern bool omb_place_set_direct(int fd);
 /* Close it and set its time, so that a later backup can rely on it. */
 extern omb_status omb_place_close(const omb_entry *entry, const char *path,
 								  int fd, omb_error *err);
