@@ -172,6 +172,27 @@ wait_until(q{SELECT failures = 1 AND retry_at IS NOT NULL FROM backup_schedule_s
 move_clock('SELECT retry_at FROM backup_schedule_state');
 wait_until(q{SELECT count(*) = 2 FROM backup_history WHERE state = 'done' AND cause = 'retry'}, 'and is');
 
+# ---- the clock is set back ----
+
+sql('ALTER SYSTEM RESET omsupply_backup.debug_clock_offset');
+$node->reload;
+wait_until(q{SELECT handled_until <= clock_timestamp() AND next_run = (SELECT min(t) FROM backup_schedule_next('nightly') t)
+	FROM backup_schedule_state}, 'schedules follow a clock that is set back');
+
+# ---- damage that is found ends in the history ----
+
+my ($pack) = glob "$repo->{dir}/packs/*/*";
+open my $f, '+<:raw', $pack or die $!;
+seek $f, (-s $pack) / 2, 0;
+print $f 'damage';
+close $f;
+sql(q{INSERT INTO backup_schedule (name, job, cron, is_enabled) VALUES ('v', 'verify', '@daily', true)});
+wait_until(q{SELECT count(*) = 1 FROM backup_schedule_state WHERE name = 'v'}, 'verify all');
+move_clock(q{SELECT next_run FROM backup_schedule_state WHERE name = 'v'});
+wait_until(q{SELECT count(*) = 1 FROM backup_history WHERE schedule = 'v' AND state = 'failed'
+	AND message LIKE 'verifying the repository found%' AND hint LIKE '%verify%'}, 'verify finds damage');
+sql(q{DELETE FROM backup_schedule WHERE name = 'v'});
+
 # ---- what may be in the way: each is logged once, and the launcher lives ----
 
 $launcher = launcher_pid();
@@ -239,7 +260,10 @@ my ($rc, $out, $err) = $node->psql('postgres', 'SELECT backup_now()');
 like($err, qr/could not start a worker for the job.*max_worker_processes/s, 'backup_now() says so');
 $node->append_conf('postgresql.conf', "max_worker_processes = 8\n");
 $node->restart;
+wait_until(q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'omsupply_backup launcher'}, 'the launcher is there');
 sql(q{SELECT backup_now('again')});
 wait_until(q{SELECT count(*) = 1 FROM backup_history WHERE label = 'again'}, 'all is well again');
+
+is(log_count(qr/launcher" \(PID \d+\) was terminated|FATAL:  cannot|PANIC/), 0, 'no process failed');
 
 done_testing();

@@ -8,8 +8,10 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/table.h"
 #include "access/xact.h"
-#include "commands/dbcommands.h"
+#include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -19,8 +21,10 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "tcop/tcopprot.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -220,13 +224,23 @@ scheduler_message(const char *message, const char *hint)
 static bool
 database_exists(void)
 {
-	Oid database;
+	Relation databases;
+	ScanKeyData key[1];
+	SysScanDesc scan;
+	bool found;
 
 	StartTransactionCommand();
-	database = get_database_oid(omb_database, true);
+	databases = table_open(DatabaseRelationId, AccessShareLock);
+	ScanKeyInit(&key[0], Anum_pg_database_datname, BTEqualStrategyNumber,
+				F_NAMEEQ, CStringGetDatum(omb_database));
+	/* without a database indexes cannot be opened at all times */
+	scan = systable_beginscan(databases, InvalidOid, false, NULL, 1, key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(databases, AccessShareLock);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(TopMemoryContext);
-	if (OidIsValid(database))
+	if (found)
 		return true;
 	scheduler_message(
 		psprintf("database \"%s\" does not exist", omb_database),

@@ -363,7 +363,7 @@ find_lost(Turn *turn, Schedule *s)
 	omb_shared_text(run.schedule, sizeof(run.schedule), s->name);
 	omb_shared_text(run.label, sizeof(run.label), s->label);
 	run.started_at = s->started_at;
-	run.ended_at = Max(s->started_at, PgStartTime);
+	run.ended_at = Max(s->started_at, omb_shared->scheduler.memory_start);
 	run.sqlstate = ERRCODE_ADMIN_SHUTDOWN;
 	strlcpy(run.message, "the server ended while the job ran",
 			sizeof(run.message));
@@ -592,8 +592,7 @@ take_turn(Turn *turn)
 	int i;
 
 	turn->now = omb_schedule_now();
-	turn->server_start =
-		PgStartTime + (int64) omb_debug_clock_offset * USECS_PER_SEC;
+	turn->server_start = omb_shared->scheduler.server_start;
 	begin();
 	turn->schema = omb_scheduler_schema();
 	read_shared(turn);

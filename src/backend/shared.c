@@ -14,6 +14,7 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
+#include "backend/schedule.h"
 #include "backend/shared.h"
 
 #define NAME "omsupply_backup"
@@ -46,6 +47,8 @@ startup(void)
 		memset(omb_shared, 0, sizeof(OmbShared));
 		omb_shared->lock = &GetNamedLWLockTranche(NAME)->lock;
 		ConditionVariableInit(&omb_shared->changed);
+		omb_shared->scheduler.server_start = omb_schedule_now();
+		omb_shared->scheduler.memory_start = GetCurrentTimestamp();
 	}
 	LWLockRelease(AddinShmemInitLock);
 }

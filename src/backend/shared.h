@@ -83,8 +83,10 @@ typedef struct OmbRun
 /* What launcher and scheduler tell each other. */
 typedef struct OmbSchedulerShared
 {
-	uint64 changes;		 /* of the schedules, settings and so on */
-	uint64 changes_seen; /* by the last turn that came to its end */
+	TimestampTz server_start; /* by the clock of the schedules */
+	TimestampTz memory_start; /* by the clock; after a crash this is later */
+	uint64 changes;			  /* of the schedules, settings and so on */
+	uint64 changes_seen;	  /* by the last turn that came to its end */
 	uint64 done;		 /* number of the last turn that came to its end */
 	TimestampTz wake_at; /* when the next run is due, 0 for never */
 	char message[512];	 /* that was logged last */
