@@ -220,7 +220,7 @@ omb_status_unconfigured(void)
 
 /* One more reason; the worst of all counts. */
 static void add_reason(OmbVerdict *verdict, OmbState state, const char *fmt,
-					   ...) pg_attribute_printf(3, 4);
+					   ...) __attribute__((format(printf, 3, 4)));
 
 static void
 add_reason(OmbVerdict *verdict, OmbState state, const char *fmt, ...)
