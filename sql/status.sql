@@ -5,7 +5,7 @@ SELECT state, reasons, last_backup_id, last_backup_age, recoverable_from, wal_wa
        repository_bytes, days_until_full, next_run_at, surveyed_at
   FROM backup_status;
 SELECT failures, failing_since, message, current_wal ~ '^[0-9A-F]{24}$' AS current, gaps, given_up_files FROM backup_wal_status;
-SELECT name, result, found, hint FROM backup_check('0') WHERE name <> 'max_worker_processes';
+SELECT name, result, found, hint FROM backup_check('0') WHERE name NOT IN ('max_worker_processes', 'launcher');
 SELECT name, result FROM backup_check('0') WHERE name = 'max_worker_processes';
 
 SELECT a.attname, format_type(a.atttypid, a.atttypmod)

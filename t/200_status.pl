@@ -32,7 +32,7 @@ sub reasons { return $node->safe_psql('postgres', q{SELECT array_to_string(reaso
 sub check
 {
 	my ($name, $timeout) = @_;
-	$timeout ||= '5 s';
+	$timeout = '5 s' unless defined $timeout;
 	return $node->safe_psql('postgres', "SELECT result || ': ' || found FROM backup_check('$timeout') WHERE name = '$name'");
 }
 # the views follow the launcher's surveys; ask for one until it shows
@@ -127,14 +127,30 @@ is($node->safe_psql('postgres', q{SELECT failing_since IS NOT NULL AND failures 
 	AND oldest_waiting_wal IS NOT NULL FROM backup_wal_status}), 't', 'backup_wal_status tells why');
 ok($node->log_contains(qr/WARNING:  state of backups changed from "ok" to "failing"/), 'the change is in the log');
 rename "$repo->{dir}.away", $repo->{dir} or die;
+# a signal wakes the archiver from its pause
+$node->reload;
 $node->poll_query_until('postgres', 'SELECT waiting_files = 0 FROM backup_wal_status');
 becomes('ok', '', 'it is back');
 ok($node->log_contains(qr/LOG:  state of backups changed from "failing" to "ok"/), 'and that it went well again');
 
-# the change is told to who listens
-my $notes = $node->safe_psql('postgres', q{LISTEN omsupply_backup; SELECT count(*) FROM backup_check('0')});
-# whoever tells it, it is told once
-unlike($notes, qr/Asynchronous.*Asynchronous.*"to": "ok".*"to": "ok".*"to": "ok"/s, 'no change is told twice');
+# changes are told to who listens
+my $listener = $node->background_psql('postgres');
+$listener->query_safe('LISTEN omsupply_backup');
+$node->safe_psql('postgres', q{ALTER SYSTEM SET omsupply_backup.max_backup_age = '1s'});
+$node->reload;
+becomes('failing', 'max_backup_age', 'a change');
+my $notes = '';
+for (1 .. 200)
+{
+	$notes .= $listener->query('SELECT 1');
+	last if $notes =~ /"event": "state", "from": "ok", "to": "failing"/;
+	select undef, undef, undef, 0.1;
+}
+like($notes, qr/Asynchronous notification "omsupply_backup" with payload "\{"event": "state", "from": "ok", "to": "failing", "reasons": \["the last backup/, 'a change is told');
+$listener->quit;
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET omsupply_backup.max_backup_age');
+$node->reload;
+becomes('ok', '', 'as before');
 
 # keys
 chmod 0644, $repo->{key};

@@ -17,6 +17,7 @@
 #include "utils/wait_event.h"
 
 #include "backend/agent.h"
+#include "backend/checks.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/status.h"
@@ -165,6 +166,7 @@ omb_backup_confirm_recovery_code(PG_FUNCTION_ARGS)
 {
 	char *code = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
+	omb_check_version();
 	if (omb_repository[0] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
