@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -32,42 +31,15 @@
 #include "backend/scheduler.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
+#include "backend/standing.h"
 #include "backend/status.h"
-
-/* Pauses before a failed run is tried again, in minutes; the last repeats. */
-static const int pauses[] = { 1, 5, 15, 60 };
-
-/* A schedule that is enabled, with where it stands. */
-typedef struct Schedule
-{
-	char *name;
-	char *job;
-	char *label;
-	char *sample;
-	char *max_time;
-	char *definition;
-	bool catch_up;
-	omb_cron cron;
-	pg_tz *zone;
-	/* what the table backup_schedule_state holds */
-	TimestampTz handled_until;
-	bool is_running;
-	TimestampTz started_at; /* 0: none */
-	int failures;
-	TimestampTz retry_at; /* 0: none */
-	/* found now */
-	TimestampTz next; /* 0: never */
-	TimestampTz due_at;
-	const char *due; /* cause of a run that is due, or NULL */
-} Schedule;
 
 typedef struct Turn
 {
 	char *schema;
 	TimestampTz now;
 	TimestampTz server_start;
-	Schedule *schedules;
-	int count;
+	OmbStanding standing;
 	OmbRun *runs; /* that wait to be written */
 	uint64 first_run;
 	int run_count;
@@ -147,20 +119,6 @@ commit(void)
 	CommitTransactionCommand();
 }
 
-static void
-execute(const char *command, int count, Oid *types, Datum *values,
-		const bool *is_null)
-{
-	char nulls[16];
-	int i;
-
-	for (i = 0; i < count; i++)
-		nulls[i] = is_null[i] ? 'n' : ' ';
-	if (SPI_execute_with_args(command, count, types, values, nulls, false, 0) <
-		0)
-		elog(ERROR, "could not execute \"%s\"", command);
-}
-
 /* ---- what waits in shared memory ---- */
 
 static void
@@ -208,150 +166,9 @@ forget_runs(const Turn *turn)
 	LWLockRelease(omb_shared->lock);
 }
 
-/* ---- schedules ---- */
-
-static char *
-copy_column(int row, int column)
-{
-	char *value =
-		SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
-
-	return value ? value : pstrdup("");
-}
-
-static TimestampTz
-time_column(int row, int column)
-{
-	bool isnull;
-	Datum value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-								column, &isnull);
-
-	return isnull ? 0 : DatumGetTimestampTz(value);
-}
-
-/* A row of the query below; false when it is of no use. */
-static bool
-read_row(int row, const Turn *turn, Schedule *s)
-{
-	omb_cron_error error;
-	char *cron = copy_column(row, 3);
-	char *zone = copy_column(row, 4);
-
-	s->name = copy_column(row, 1);
-	s->job = copy_column(row, 2);
-	s->catch_up = copy_column(row, 5)[0] == 't';
-	s->label = copy_column(row, 6);
-	s->sample = copy_column(row, 7);
-	s->max_time = copy_column(row, 8);
-	s->definition = psprintf("%s, %s, %s", s->job, cron, zone);
-	s->zone = omb_schedule_zone(zone);
-	if (!omb_cron_parse(cron, &s->cron, &error) || s->zone == NULL ||
-		!omb_schedule_job_known(s->job))
-	{
-		/* it was checked when it was set: a zone may be gone since */
-		ereport(WARNING,
-				(errmsg("schedule \"%s\" cannot run", s->name),
-				 errdetail("Its job is \"%s\", its schedule is \"%s\", its "
-						   "time zone is \"%s\".",
-						   s->job, cron, zone)));
-		return false;
-	}
-	if (strcmp(copy_column(row, 9), s->definition) != 0)
-	{
-		/* new, changed, or enabled just now: from now on */
-		s->handled_until = turn->now;
-		return true;
-	}
-	s->handled_until = time_column(row, 10);
-	s->is_running = copy_column(row, 11)[0] == 't';
-	s->started_at = time_column(row, 12);
-	s->failures = atoi(copy_column(row, 13));
-	s->retry_at = time_column(row, 14);
-	return true;
-}
-
-static void
-read_schedules(Turn *turn)
-{
-	int i;
-
-	/* one scheduler at a time, should an old one still be there */
-	execute(psprintf("LOCK TABLE %s.backup_schedule_state "
-					 "IN SHARE ROW EXCLUSIVE MODE",
-					 turn->schema),
-			0, NULL, NULL, NULL);
-	if (SPI_execute(
-			psprintf(
-				"SELECT s.name, s.job, s.cron, s.timezone, s.catch_up, "
-				"s.label, s.options OPERATOR(pg_catalog.->>) 'sample', "
-				"s.options OPERATOR(pg_catalog.->>) 'max_time', "
-				"t.definition, t.handled_until, t.is_running, t.started_at, "
-				"t.failures, t.retry_at "
-				"FROM %s.backup_schedule AS s "
-				"LEFT JOIN %s.backup_schedule_state AS t "
-				"ON t.name OPERATOR(pg_catalog.=) s.name "
-				"WHERE s.is_enabled ORDER BY s.name",
-				turn->schema, turn->schema),
-			true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read table backup_schedule");
-	turn->schedules = palloc0((SPI_processed + 1) * sizeof(Schedule));
-	for (i = 0; i < (int) SPI_processed; i++)
-	{
-		if (read_row(i, turn, &turn->schedules[turn->count]))
-			turn->count++;
-		else
-			memset(&turn->schedules[turn->count], 0, sizeof(Schedule));
-	}
-}
-
-/* The next regular run; 0 for never. */
-static TimestampTz
-next_regular(const Schedule *s)
-{
-	TimestampTz next;
-
-	return omb_schedule_next(&s->cron, s->zone, s->handled_until, &next) ?
-			   next :
-			   0;
-}
-
-/* Try again after a pause, but not when the next regular run is nearer. */
-static void
-set_retry(Schedule *s, TimestampTz now)
-{
-	int pause = pauses[Min(s->failures, (int) lengthof(pauses) - 1)];
-	TimestampTz next = next_regular(s);
-
-	s->failures++;
-	s->retry_at = now + pause * SECS_PER_MINUTE * USECS_PER_SEC;
-	if (next != 0 && s->retry_at >= next)
-		s->retry_at = 0;
-}
-
-/* A job ended that a schedule had asked for. */
-static void
-take_result(Turn *turn, const OmbRun *run)
-{
-	int i;
-
-	for (i = 0; i < turn->count; i++)
-	{
-		Schedule *s = &turn->schedules[i];
-
-		if (run->schedule[0] == '\0' || strcmp(s->name, run->schedule) != 0)
-			continue;
-		s->is_running = false;
-		s->retry_at = 0;
-		if (run->sqlstate == 0 || run->sqlstate == ERRCODE_QUERY_CANCELED)
-			s->failures = 0;
-		else
-			set_retry(s, turn->now);
-	}
-}
-
 /* A run of which nobody knows any more ended with the server. */
 static void
-find_lost(Turn *turn, Schedule *s)
+find_lost(Turn *turn, OmbSchedule *s)
 {
 	OmbRun run;
 
@@ -368,57 +185,7 @@ find_lost(Turn *turn, Schedule *s)
 	strlcpy(run.message, "the server ended while the job ran",
 			sizeof(run.message));
 	omb_history_write(turn->schema, &run);
-	take_result(turn, &run);
-}
-
-/* What is due, and when is the next run? */
-static void
-find_due(Turn *turn, Schedule *s)
-{
-	/* the clock was set back */
-	if (s->handled_until > turn->now + SECS_PER_MINUTE * USECS_PER_SEC)
-		s->handled_until = turn->now;
-	if (s->retry_at > turn->now + SECS_PER_HOUR * USECS_PER_SEC)
-		s->retry_at = turn->now;
-	if (!s->catch_up && s->handled_until < turn->server_start)
-		s->handled_until = turn->server_start - USECS_PER_SEC;
-	s->next = next_regular(s);
-	if (s->is_running)
-		return;
-	if (s->next != 0 && s->next <= turn->now)
-	{
-		s->due = s->next < turn->server_start ? "missed" : "schedule";
-		s->due_at = s->next;
-	}
-	else if (s->retry_at != 0 && s->retry_at <= turn->now)
-	{
-		s->due = "retry";
-		s->due_at = s->retry_at;
-	}
-}
-
-/* The one that has waited longest; backups first. */
-static Schedule *
-choose(Turn *turn)
-{
-	Schedule *best = NULL;
-	int i;
-
-	for (i = 0; i < turn->count; i++)
-	{
-		Schedule *s = &turn->schedules[i];
-		bool backup =
-			strcmp(s->job, "backup") == 0 || strcmp(s->job, "full") == 0;
-		bool best_backup = best != NULL && (strcmp(best->job, "backup") == 0 ||
-											strcmp(best->job, "full") == 0);
-
-		if (s->due == NULL)
-			continue;
-		if (best == NULL || (backup && !best_backup) ||
-			(backup == best_backup && s->due_at < best->due_at))
-			best = s;
-	}
-	return best;
+	omb_standing_end(&turn->standing, s->name, run.sqlstate);
 }
 
 /* ---- the request ---- */
@@ -451,7 +218,7 @@ read_rules(const Turn *turn, OmbJob *job)
 
 /* Ask for the job, unless somebody was faster. */
 static bool
-put_request(const Turn *turn, const Schedule *s)
+put_request(const Turn *turn, const OmbSchedule *s)
 {
 	OmbJob *job = palloc0(sizeof(OmbJob));
 	bool backup = strcmp(s->job, "backup") == 0 || strcmp(s->job, "full") == 0;
@@ -487,7 +254,7 @@ put_request(const Turn *turn, const Schedule *s)
 static void
 start_due(Turn *turn)
 {
-	Schedule *s = choose(turn);
+	OmbSchedule *s = omb_standing_choose(&turn->standing);
 
 	if (s == NULL || turn->job_state != OMB_JOB_NONE)
 		return;
@@ -498,90 +265,7 @@ start_due(Turn *turn)
 	}
 	if (!put_request(turn, s))
 		return;
-	s->is_running = true;
-	s->started_at = GetCurrentTimestamp();
-	s->retry_at = 0;
-	if (strcmp(s->due, "retry") != 0)
-	{
-		/* all that were missed are made up by this one */
-		s->handled_until = turn->now;
-		s->failures = 0;
-	}
-	s->next = next_regular(s);
-	s->due = NULL;
-}
-
-/* ---- where schedules stand ---- */
-
-static void
-write_state(const Turn *turn, const Schedule *s)
-{
-	Oid types[8] = { TEXTOID,		 TEXTOID, TIMESTAMPTZOID, BOOLOID,
-					 TIMESTAMPTZOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID };
-	Datum values[8];
-	bool nulls[8] = { false };
-
-	values[0] = CStringGetTextDatum(s->name);
-	values[1] = CStringGetTextDatum(s->definition);
-	values[2] = TimestampTzGetDatum(s->handled_until);
-	values[3] = BoolGetDatum(s->is_running);
-	values[4] = TimestampTzGetDatum(s->started_at);
-	nulls[4] = s->started_at == 0;
-	values[5] = Int32GetDatum(s->failures);
-	values[6] = TimestampTzGetDatum(s->retry_at);
-	nulls[6] = s->retry_at == 0;
-	values[7] = TimestampTzGetDatum(s->next);
-	nulls[7] = s->next == 0;
-	execute(psprintf("INSERT INTO %s.backup_schedule_state AS t (name, "
-					 "definition, handled_until, is_running, started_at, "
-					 "failures, retry_at, next_run) "
-					 "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
-					 "ON CONFLICT (name) DO UPDATE SET definition = $2, "
-					 "handled_until = $3, is_running = $4, started_at = $5, "
-					 "failures = $6, retry_at = $7, next_run = $8 "
-					 "WHERE ROW(t.definition, t.handled_until, t.is_running, "
-					 "t.started_at, t.failures, t.retry_at, t.next_run) "
-					 "IS DISTINCT FROM ROW($2, $3, $4, $5, $6, $7, $8)",
-					 turn->schema),
-			8, types, values, nulls);
-}
-
-static void
-write_states(Turn *turn)
-{
-	int i;
-
-	for (i = 0; i < turn->count; i++)
-		write_state(turn, &turn->schedules[i]);
-	execute(psprintf("DELETE FROM %s.backup_schedule_state AS t "
-					 "WHERE NOT EXISTS (SELECT FROM %s.backup_schedule AS s "
-					 "WHERE s.is_enabled "
-					 "AND s.name OPERATOR(pg_catalog.=) t.name)",
-					 turn->schema, turn->schema),
-			0, NULL, NULL, NULL);
-}
-
-/* The earliest instant at which something is due; 0 for never. */
-static TimestampTz
-find_wakeup(const Turn *turn)
-{
-	TimestampTz earliest = 0;
-	int i;
-
-	for (i = 0; i < turn->count; i++)
-	{
-		const Schedule *s = &turn->schedules[i];
-		TimestampTz at = s->next;
-
-		/* what is due waits for the end of a job or for a setting */
-		if (s->due != NULL || s->is_running)
-			continue;
-		if (s->retry_at != 0 && (at == 0 || s->retry_at < at))
-			at = s->retry_at;
-		if (at != 0 && (earliest == 0 || at < earliest))
-			earliest = at;
-	}
-	return earliest;
+	omb_standing_start(&turn->standing, s);
 }
 
 /* ---- one turn ---- */
@@ -596,22 +280,21 @@ take_turn(Turn *turn)
 	begin();
 	turn->schema = omb_scheduler_schema();
 	read_shared(turn);
-	read_schedules(turn);
+	omb_standing_read(&turn->standing, turn->schema, turn->now);
 	for (i = 0; i < turn->run_count; i++)
 	{
 		omb_history_write(turn->schema, &turn->runs[i]);
-		take_result(turn, &turn->runs[i]);
+		omb_standing_end(&turn->standing, turn->runs[i].schedule,
+						 turn->runs[i].sqlstate);
 	}
-	for (i = 0; i < turn->count; i++)
-	{
-		find_lost(turn, &turn->schedules[i]);
-		find_due(turn, &turn->schedules[i]);
-	}
+	for (i = 0; i < turn->standing.count; i++)
+		find_lost(turn, &turn->standing.schedules[i]);
+	omb_standing_find_due(&turn->standing, turn->server_start);
 	omb_history_trim(turn->schema, turn->now);
 	omb_status_notify();
 	start_due(turn);
-	write_states(turn);
-	turn->wake_at = find_wakeup(turn);
+	omb_standing_write(&turn->standing, turn->schema);
+	turn->wake_at = omb_standing_wakeup(&turn->standing);
 	/* a kill in between would write them twice */
 	HOLD_INTERRUPTS();
 	commit();
