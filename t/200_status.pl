@@ -249,7 +249,25 @@ like($clone->safe_psql('postgres', q{SELECT reasons[1] FROM backup_status}), qr/
 like($clone->safe_psql('postgres', q{SELECT result || ': ' || found FROM backup_check('0') WHERE name = 'owner'}), qr/^error: .*another copy/, 'backup_check() too');
 $clone->stop('immediate');
 
-# views start no process, and a monitor may look
+# a standby is quiet, and after promotion it is a copy
+$node->stop;
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+PostgreSQL::Test::Utils::system_or_bail('cp', '-a', $node->data_dir, $standby->data_dir);
+$standby->append_conf('postgresql.conf', 'port = ' . $standby->port . "\n");
+append_to_file($standby->data_dir . '/standby.signal', '');
+$node->start;
+$standby->start;
+is($standby->safe_psql('postgres', q{SELECT state, reasons[1] ~ 'is a standby' FROM backup_status}), 'unconfigured|t', 'a standby');
+is($standby->safe_psql('postgres', q{SELECT current_lsn IS NULL AND failures = 0 FROM backup_wal_status}), 't', 'backup_wal_status on a standby');
+is($standby->safe_psql('postgres', q{SELECT count(*) > 5 FROM backup_check('1 s')}), 't', 'backup_check() on a standby');
+is($standby->psql('postgres', q{SELECT backup_before_upgrade('x') IS NULL}, stdout => \$out, stderr => \$err), 0, 'backup_before_upgrade() on a standby');
+like($err, qr/WARNING:.*is a standby/, 'warns');
+$standby->promote;
+$standby->poll_query_until('postgres', q{SELECT state = 'fenced' FROM backup_status});
+is($standby->safe_psql('postgres', q{SELECT state FROM backup_status}), 'fenced', 'after promotion by itself');
+$standby->stop('immediate');
+
+# a monitor may look and nothing else
 $node->safe_psql('postgres', 'CREATE ROLE watcher LOGIN; GRANT pg_monitor TO watcher; CREATE ROLE nobody_special LOGIN');
 is($node->safe_psql('postgres', 'SET ROLE watcher; SELECT count(*) FROM backup_status, backup_wal_status'), 1, 'pg_monitor may look');
 for my $sql ('SELECT * FROM backup_status', 'SELECT * FROM backup_wal_status', 'SELECT * FROM backup_check()', q{SELECT backup_confirm_recovery_code('x')}, q{SELECT backup_before_upgrade('x')})

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "postmaster/bgworker_internals.h"
 #include "storage/latch.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -409,9 +410,13 @@ check_schedules(OmbCheck *check)
 {
 	char *table = quote_qualified_identifier(check->schema, "backup_schedule");
 	char *count;
+	Oid relid;
 
-	if (!OidIsValid(get_relname_relid("backup_schedule",
-									  get_namespace_oid(check->schema, true))))
+	relid = get_relname_relid("backup_schedule",
+							  get_namespace_oid(check->schema, true));
+	/* who may check need not be allowed to read the table */
+	if (!OidIsValid(relid) ||
+		pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
 		return;
 	if (SPI_execute(psprintf("SELECT pg_catalog.count(*) FROM %s WHERE "
 							 "is_enabled AND job OPERATOR(pg_catalog.=) ANY "

@@ -391,8 +391,13 @@ request_backup(void)
 void
 omb_survey_step(void)
 {
-	if (!is_running() && omb_repository[0] != '\0' && is_due())
-		start_worker();
-	request_backup();
+	if (!is_running() && omb_repository[0] != '\0')
+	{
+		/* what is known from before the last job tells nothing of now */
+		if (is_due())
+			start_worker();
+		else
+			request_backup();
+	}
 	omb_status_watch();
 }

@@ -122,7 +122,15 @@ omb_backup_before_upgrade(PG_FUNCTION_ARGS)
 			omb_shared_ask(name, "auto", GetUserNameFromId(GetUserId(), false),
 						   &busy) != 0;
 		if (!started && busy.state != OMB_JOB_NONE)
-			ereport(NOTICE, (errmsg("a backup is already running")));
+		{
+			if (strcmp(busy.job, "backup") == 0 ||
+				strcmp(busy.job, "full") == 0)
+				ereport(NOTICE, (errmsg("a backup is already running")));
+			else
+				ereport(WARNING, (errmsg("could not start a backup: job "
+										 "\"%s\" is running",
+										 busy.job)));
+		}
 		else if (!started)
 			ereport(WARNING,
 					(errmsg("could not start a backup: the backup launcher "

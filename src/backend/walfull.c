@@ -21,6 +21,7 @@
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "access/xlogarchive.h"
+#include "access/xlogrecovery.h"
 #include "lib/stringinfo.h"
 #include "storage/fd.h"
 #include "utils/timestamp.h"
@@ -169,7 +170,7 @@ omb_walgap_reported(const OmbWalGap *gap)
 	/* these are small and are still there: they are archived after all */
 	foreach (cell, gap->histories)
 		XLogArchiveNotify(lfirst(cell));
-	if (durable_unlink(REPORT, WARNING) != 0)
+	if (durable_unlink(REPORT, LOG) != 0)
 		return;
 	if (omb_shared == NULL)
 		return;
@@ -231,12 +232,20 @@ give_up(const char *file, int64 waiting_bytes)
 
 /* ---- warning ---- */
 
+/* How far WAL has come, written or received. */
+static XLogRecPtr
+current_lsn(void)
+{
+	return RecoveryInProgress() ? GetXLogReplayRecPtr(NULL) :
+								  GetFlushRecPtr(NULL);
+}
+
 /* Seconds until the file system of pg_wal is full; -1 when not known. */
 static double
 seconds_until_full(int64 *available)
 {
 	struct statvfs fs;
-	XLogRecPtr lsn = GetFlushRecPtr(NULL);
+	XLogRecPtr lsn = current_lsn();
 	double seconds =
 		(double) (GetCurrentTimestamp() - failing.since) / USECS_PER_SEC;
 
@@ -297,7 +306,7 @@ omb_walfull_failed(const char *file)
 	if (failing.since == 0)
 	{
 		failing.since = GetCurrentTimestamp();
-		failing.since_lsn = GetFlushRecPtr(NULL);
+		failing.since_lsn = current_lsn();
 		failing.warned_at = 0;
 	}
 	omb_status_waiting(&waiting);
