@@ -409,14 +409,14 @@ test_replaced(omb_store *store)
 {
 	omb_error err = OMB_ERROR_INIT;
 	omb_object *object;
-	char byte;
+	uint8_t byte = 0;
 
-	ok(omb_store_put(store, "r", "first", 5, &err) == OMB_OK &&
+	ok(put(store, "r", 100000, &err) == OMB_OK &&
 		   omb_store_open(store, "r", &object, &err) == OMB_OK &&
 		   omb_store_remove(store, "r", &err) == OMB_OK &&
-		   omb_store_put(store, "r", "other", 5, &err) == OMB_OK,
+		   put(store, "r", 100001, &err) == OMB_OK,
 	   "an object is replaced behind the back of its reader");
-	ok(omb_object_read(object, 0, &byte, 1, &err) == OMB_DAMAGED,
+	ok(omb_object_read(object, 99999, &byte, 1, &err) == OMB_DAMAGED,
 	   "who notices: %s", err.message);
 	omb_error_clear(&err);
 	omb_object_close(object);
