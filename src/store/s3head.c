@@ -2,8 +2,8 @@
  * s3head.c: is there an object in the bucket, and which?
  *
  * An answer to HEAD has no body, so that 404 may mean that there is no such
- * object, no such bucket, or a proxy that knows nothing, and 403 anything.
- * Which it is says the answer to GET.
+ * object, no such bucket, or a proxy that knows nothing, and 400 or 403
+ * anything. Which it is says the answer to GET.
  */
 #include "store/s3head.h"
 
@@ -50,7 +50,8 @@ ask_head(omb_s3_client *client, const char *name, omb_s3_found *found,
 			(void) contradiction(client, name, err);
 		read_names(&answer, found);
 	}
-	*refused = answer.http.status == 404 || answer.http.status == 403;
+	*refused = answer.http.status == 404 || answer.http.status == 403 ||
+			   answer.http.status == 400;
 	omb_s3_answer_free(&answer);
 	return err->status;
 }
