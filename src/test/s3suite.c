@@ -3,6 +3,7 @@
  * what it does is in its arguments, which server in the environment.
  *
  *   s3suite create            make the bucket
+ *   s3suite policy FILE       say who may do what with it
  *   s3suite suite             what every store promises, and what this one does
  *   s3suite put NAME SIZE     store an object of so many bytes
  *   s3suite get NAME SIZE     read it in pieces and compare
@@ -16,6 +17,7 @@
  */
 #include "test/storesuite.h"
 
+#include "base/file.h"
 #include "store/s3.h"
 #include "store/s3client.h"
 
@@ -84,18 +86,28 @@ report(const omb_error *err)
 	return err->status == OMB_OK ? 0 : 1;
 }
 
+/* Create the bucket; with a file set its policy. */
 static omb_status
-create_bucket(const omb_s3_config *config, omb_error *err)
+put_bucket(const omb_s3_config *config, const char *policy, omb_error *err)
 {
-	omb_s3_call call = { .action = "create a bucket", .method = "PUT" };
+	omb_s3_call call = { .action = "change the bucket", .method = "PUT" };
 	omb_s3_answer answer = { 0 };
+	omb_buf text = OMB_BUF_INIT;
 	omb_s3_client *client;
 
-	if (omb_s3_client_new(config, &client, err) != OMB_OK)
-		return err->status;
-	(void) omb_s3_do(client, &call, &answer, err);
+	if (policy != NULL)
+	{
+		if (omb_file_read(policy, 65536, &text, err) != OMB_OK)
+			return err->status;
+		call.query = "policy=";
+		call.body = text.data;
+		call.body_len = text.len;
+	}
+	if (omb_s3_client_new(config, &client, err) == OMB_OK)
+		(void) omb_s3_do(client, &call, &answer, err);
 	omb_s3_answer_free(&answer);
 	omb_s3_client_free(client);
+	omb_buf_free(&text);
 	return err->status;
 }
 
@@ -478,7 +490,12 @@ main(int argc, char **argv)
 	configure(&config);
 	if (strcmp(action, "create") == 0)
 	{
-		(void) create_bucket(&config, &err);
+		(void) put_bucket(&config, NULL, &err);
+		return report(&err);
+	}
+	if (strcmp(action, "policy") == 0)
+	{
+		(void) put_bucket(&config, name, &err);
 		return report(&err);
 	}
 	if (strcmp(action, "suite") == 0)
