@@ -16,7 +16,7 @@ static const omb_command command = {
 int
 omb_command_key(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL };
+	omb_repository_options where = { NULL, NULL, NULL, NULL };
 	const omb_option options[] = { OMB_REPOSITORY_OPTIONS(where) };
 	omb_error err = OMB_ERROR_INIT;
 	omb_repository *repo = NULL;
