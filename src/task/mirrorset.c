@@ -218,9 +218,9 @@ omb_mirror_set_save(const omb_mirror_set *set, const char *path,
 	uint8_t sha256[OMB_SHA256_SIZE];
 	size_t i;
 
-	(void) omb_buf_reserve(&content, HEADER_SIZE + OMB_SHA256_SIZE +
-										 (is_open ? 0 : set->used) *
-											 ITEM_SIZE);
+	(void) omb_buf_reserve(&content,
+						   HEADER_SIZE + OMB_SHA256_SIZE +
+							   (is_open ? 0 : set->used) * ITEM_SIZE);
 	omb_buf_put(&content, MAGIC, 8);
 	omb_buf_put_u64(&content, is_open ? 1 : 0);
 	omb_buf_put(&content, repository_id, OMB_REPOSITORY_ID_SIZE);

@@ -54,17 +54,17 @@ typedef struct omb_mirror_list
  * one that is not whole or that is of another repository: then nothing was
  * loaded either.
  */
-extern omb_status
-omb_mirror_set_load(omb_mirror_set *set, const char *path,
-					const uint8_t repository_id[OMB_REPOSITORY_ID_SIZE],
-					omb_mirror_list *list, omb_error *err);
+extern omb_status omb_mirror_set_load(
+	omb_mirror_set *set, const char *path,
+	const uint8_t repository_id[OMB_REPOSITORY_ID_SIZE], omb_mirror_list *list,
+	omb_error *err);
 /*
  * Save it; with is_open only that a run is under way and how many objects
  * there were.
  */
-extern omb_status
-omb_mirror_set_save(const omb_mirror_set *set, const char *path,
-					const uint8_t repository_id[OMB_REPOSITORY_ID_SIZE],
-					bool is_open, int64_t listed_at, omb_error *err);
+extern omb_status omb_mirror_set_save(
+	const omb_mirror_set *set, const char *path,
+	const uint8_t repository_id[OMB_REPOSITORY_ID_SIZE], bool is_open,
+	int64_t listed_at, omb_error *err);
 
 #endif
