@@ -37,6 +37,7 @@ typedef struct arguments
 	const char *jobs;
 	const char *limit;
 	const char *sample;
+	const char *newest;
 	bool reconcile;
 	bool check;
 	bool heal;
@@ -124,6 +125,15 @@ parse_sample(const char *text, unsigned *percent, omb_error *err)
 							 "0 to 100",
 							 text);
 	*percent = (unsigned) value;
+	return OMB_OK;
+}
+
+static omb_status
+parse_newest(const char *text, uint64_t *newest, omb_error *err)
+{
+	if (text != NULL && (!omb_u64_parse(text, newest) || *newest == 0))
+		return omb_error_set(err, OMB_USAGE,
+							 "invalid number \"%s\" for --newest", text);
 	return OMB_OK;
 }
 
@@ -348,6 +358,9 @@ omb_command_mirror(int argc, char **argv)
 		  &args.jobs, NULL, NULL },
 		{ "limit", "RATE", "bytes per second; default no limit", &args.limit,
 		  NULL, NULL },
+		{ "newest", "N",
+		  "only the newest N backups and their WAL; needs the key",
+		  &args.newest, NULL, NULL },
 		{ "reconcile", NULL, "list the target, whatever is known of it", NULL,
 		  &args.reconcile, NULL },
 		{ "check", NULL, "compare names and sizes, copy nothing", NULL,
@@ -386,6 +399,7 @@ omb_command_mirror(int argc, char **argv)
 	else if (omb_jobs_parse(args.jobs, &config.jobs, &err) == OMB_OK &&
 			 parse_rate(args.limit, &config.limit, &err) == OMB_OK &&
 			 parse_sample(args.sample, &sample, &err) == OMB_OK &&
+			 parse_newest(args.newest, &config.newest, &err) == OMB_OK &&
 			 open_stores(&args, &config, &from, &err) == OMB_OK)
 	{
 		list_path = omb_mirror_list_path(config.from, config.to);

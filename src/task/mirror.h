@@ -43,9 +43,10 @@ typedef struct omb_mirror_config
 	omb_repository *repo;
 	/* file for the list of what the target has (task/mirrorset.h), or NULL */
 	const char *list_path;
-	int jobs;		/* transfers at once */
-	uint64_t limit; /* bytes per second; 0: none */
-	bool reconcile; /* list the target, whatever is in the file */
+	int jobs;		 /* transfers at once */
+	uint64_t limit;	 /* bytes per second; 0: none */
+	uint64_t newest; /* only so many backups, and their WAL; 0: all */
+	bool reconcile;	 /* list the target, whatever is in the file */
 	bool dry_run;
 	uint64_t round_seconds;
 	unsigned max_failures;

@@ -825,6 +825,56 @@ test_catching_up(bool packs_are_large)
 	omb_repository_free(repo);
 }
 
+/* What vanished from the target is seen when it is listed. */
+static void
+test_lost(void)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_store *to = omb_store_memory_new();
+	omb_mirror_result result;
+	char *pack;
+	world w;
+
+	world_begin(&w, 3);
+	(void) mirror(w.repo, to, true, &result, &err);
+	check(&err);
+	pack = pack_of_newest(&w);
+	(void) omb_store_remove(to, pack, &err);
+	ok(mirror(w.repo, to, true, &result, &err) == OMB_OK &&
+		   result.objects == 1 && same_objects(w.repo->store, to),
+	   "a pack that was lost at the target is copied again");
+	free(pack);
+	omb_store_free(to);
+	world_free(&w);
+}
+
+static void
+test_newest(void)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_repository *repo = new_repository(omb_store_memory_new());
+	omb_store *to = omb_store_memory_new();
+	omb_mirror_config config;
+	omb_mirror_result result;
+
+	put_backup(repo, 0, 10, 100);
+	put_backup(repo, 1, 30, 100);
+	put_backup(repo, 2, 50, 100);
+	put_wal(repo, 10, 60, 100);
+	set_config(&config, repo, to, true);
+	config.newest = 2;
+	ok(mirror_with(&config, &result, &err) == OMB_OK && result.backups == 2,
+	   "only the newest backups are copied");
+	ok(has_wal(to, 30, 60) && !has_wal(to, 29, 29),
+	   "with the WAL from the oldest of them on");
+	ok(mirror_with(&config, &result, &err) == OMB_OK && result.objects == 0,
+	   "and nothing else the next time");
+	config.repo = NULL;
+	ok(mirror_with(&config, &result, &err) == OMB_USAGE, "that needs the key");
+	omb_store_free(to);
+	omb_repository_free(repo);
+}
+
 static void
 test_short_rounds(void)
 {
@@ -945,6 +995,8 @@ main(void)
 	test_order(false);
 	test_catching_up(true);
 	test_catching_up(false);
+	test_lost();
+	test_newest();
 	test_short_rounds();
 	test_check();
 	omb_buf_free(&told.problems);
