@@ -2,7 +2,8 @@
 # Called from Makefile.
 
 MODULE_big = omsupply_backup
-OBJS = $(patsubst %.c,%.o,$(wildcard src/backend/*.c)) src/base/fields.o
+OBJS = $(patsubst %.c,%.o,$(wildcard src/backend/*.c)) src/base/fields.o \
+	src/base/cron.o
 EXTENSION = omsupply_backup
 DATA = $(wildcard sql/omsupply_backup--*.sql)
 PG_CPPFLAGS = -I$(CURDIR)/src
@@ -15,4 +16,4 @@ override with_llvm = no
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS): $(wildcard src/backend/*.h) src/base/fields.h
+$(OBJS): $(wildcard src/backend/*.h) src/base/fields.h src/base/cron.h

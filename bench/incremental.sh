@@ -64,7 +64,7 @@ part_changes() {
 	make_cluster
 	load_data -F 90
 	begin_archiving
-	configure_pgbr repo1-block=y
+	configure_pgbr beta=y repo1-block=y
 	for run in $(seq "$RUNS"); do
 		say "Changes, run $run of $RUNS"
 		fresh_ours
@@ -116,7 +116,7 @@ part_tables() {
 			EXECUTE format('CREATE TABLE t%s AS SELECT %s AS n, md5(%L) AS v', i, i, i); END LOOP; END \$\$"
 	done
 	begin_archiving
-	configure_pgbr repo1-block=y
+	configure_pgbr beta=y repo1-block=y
 	for run in $(seq "$RUNS"); do
 		say "Tables, run $run of $RUNS"
 		fresh_ours
@@ -140,7 +140,7 @@ part_load() {
 	make_cluster
 	load_data
 	begin_archiving
-	configure_pgbr repo1-block=y
+	configure_pgbr beta=y repo1-block=y
 	for run in $(seq "$RUNS"); do
 		say "Load, run $run of $RUNS"
 		fresh_ours
@@ -170,7 +170,7 @@ part_sizes() {
 		make_cluster
 		load_data -F 90
 		begin_archiving
-		configure_pgbr repo1-block=y
+		configure_pgbr beta=y repo1-block=y
 		fresh_ours
 		fresh_pgbr
 		sleep 3

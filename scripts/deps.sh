@@ -4,7 +4,7 @@
 set -eu
 
 packages='gcc libc6-dev postgresql-15 postgresql-server-dev-15 libssl-dev
-zlib1g-dev libzstd-dev libxxhash-dev libipc-run-perl clang clang-format libclang-rt-14-dev'
+zlib1g-dev libzstd-dev libxxhash-dev libipc-run-perl pgbouncer clang clang-format libclang-rt-14-dev'
 
 missing=
 for p in $packages; do

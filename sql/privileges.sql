@@ -52,8 +52,7 @@ INSERT INTO backup_retention (store, keep_last) VALUES ('local', 9);
 INSERT INTO backup_retention (keep_wal_days) VALUES (3);
 INSERT INTO backup_retention (store, keep_years) VALUES ('elsewhere', 2);
 SELECT * FROM backup_retention ORDER BY store;
-SELECT extcondition FROM pg_extension
- WHERE extname = 'omsupply_backup' AND extconfig = ARRAY['backup_retention'::regclass::oid];
+SELECT extconfig::regclass[], extcondition FROM pg_extension WHERE extname = 'omsupply_backup';
 SELECT backup_retention_replace();
 SELECT backup_pin(NULL);
 SELECT backup_pin('x', repeat('x', 2000));

@@ -33,7 +33,7 @@ sub slow { $node->safe_psql('postgres', "ALTER SYSTEM SET omsupply_backup.max_re
 sub start_slow_backup
 {
 	slow('2MB');
-	my $id = $node->safe_psql('postgres', q{SELECT backup_now('doomed', wait => false)});
+	my $id = $node->safe_psql('postgres', q{SELECT backup_now('doomed', 'full', wait => false)});
 	$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM backup_progress WHERE phase = 'copy' AND bytes_done > 0})
 	  or die 'the backup does not copy';
 	return $id;

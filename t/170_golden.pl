@@ -55,6 +55,7 @@ omsupply_backup.repository = '$repo->{dir}'
 omsupply_backup.key_file = '$repo->{key}'
 });
 	$two->restart;
+	$two->safe_psql('gold', 'ALTER EXTENSION omsupply_backup UPDATE');
 	$two->safe_psql('gold', 'CREATE TABLE added AS SELECT generate_series(1, 1000) AS n');
 	my $id = $two->safe_psql('gold', q{SELECT backup_now('added')});
 	is(decode_json(program_ok([ 'info', '--json', $id ], "$name: info of the new backup", $repo))->{parent},

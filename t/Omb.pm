@@ -99,14 +99,16 @@ sub start_restored
 	return;
 }
 
-# Rows and an order-independent hash of each table of a database.
+# Rows and an order-independent hash of each table of a database, but those
+# that the scheduler writes to at any time.
 sub fingerprint
 {
 	my ($node, $database) = @_;
 	$database ||= 'postgres';
 	my $tables = $node->safe_psql($database,
 		q{SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-		  WHERE relkind = 'r' AND relpersistence = 'p' AND nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema' ORDER BY 1});
+		  WHERE relkind = 'r' AND relpersistence = 'p' AND nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema'
+		  AND relname NOT IN ('backup_history', 'backup_schedule_state') ORDER BY 1});
 	my $text = '';
 	for my $t (split /\n/, $tables)
 	{

@@ -22,6 +22,8 @@
 #include "backend/agent.h"
 #include "backend/compat.h"
 #include "backend/settings.h"
+#include "backend/status.h"
+#include "backend/walfull.h"
 
 /* How long to wait for a line before looking at signals again. */
 #define RECEIVE_MS 1000L
@@ -92,6 +94,11 @@ await_line(const char *file, omb_fields *fields)
 				omb_agent_report(fields, WARNING, NULL, NULL);
 				break;
 			case OMB_AGENT_DEAD:
+				omb_status_failed(file, "failed",
+								  psprintf("backup agent ended "
+										   "unexpectedly: %s",
+										   omb_agent_death()),
+								  "See the server log for its messages.");
 				ereport(WARNING,
 						(errmsg("could not archive WAL file \"%s\": backup "
 								"agent ended unexpectedly: %s",
@@ -108,6 +115,11 @@ await_line(const char *file, omb_fields *fields)
 									   seconds * 1000))
 		{
 			omb_agent_stop();
+			omb_status_failed(
+				file, "failed",
+				psprintf("no answer from the backup agent for %d seconds",
+						 seconds),
+				"Check that the repository's file system responds.");
 			ereport(WARNING,
 					(errmsg("could not archive WAL file \"%s\": no answer "
 							"from the backup agent for %d seconds",
@@ -117,6 +129,18 @@ await_line(const char *file, omb_fields *fields)
 			return false;
 		}
 	}
+}
+
+/* Tell in the log and to the status what the agent could not do. */
+static void
+report_failure(const char *file, const omb_fields *fields)
+{
+	omb_status_failed(file, omb_agent_text(fields, "status"),
+					  omb_agent_text(fields, "message"),
+					  omb_agent_text(fields, "hint"));
+	omb_agent_report(fields, WARNING,
+					 psprintf("could not archive WAL file \"%s\"", file),
+					 NULL);
 }
 
 /* Have an agent that runs with the present settings. */
@@ -140,9 +164,7 @@ ready_agent(const char *file)
 		return false;
 	if (strcmp(fields.verb, "ready") == 0)
 		return true;
-	omb_agent_report(&fields, WARNING,
-					 psprintf("could not archive WAL file \"%s\"", file),
-					 NULL);
+	report_failure(file, &fields);
 	omb_agent_stop();
 	return false;
 }
@@ -166,12 +188,38 @@ ask_agent(const char *file)
 		ereport(DEBUG1, (errmsg("archived WAL file \"%s\"", file)));
 		return true;
 	}
-	omb_agent_report(&fields, WARNING,
-					 psprintf("could not archive WAL file \"%s\"", file),
-					 NULL);
+	report_failure(file, &fields);
 	/* a new agent looks at a repository that was mounted or made anew */
 	omb_agent_stop();
 	return false;
+}
+
+/* After an attempt: may the server recycle the file? */
+static bool
+conclude(const char *file, bool archived)
+{
+	PG_TRY();
+	{
+		if (archived)
+		{
+			omb_walfull_archived();
+			omb_status_archived(file);
+		}
+		/* what fails while the server ends is asked for again */
+		else if (!ShutdownRequestPending)
+			archived = omb_walfull_failed(file);
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		EmitErrorReport();
+		MemoryContextSwitchTo(archive_context);
+		FlushErrorState();
+		LWLockReleaseAll();
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	return archived;
 }
 
 static bool
@@ -191,16 +239,21 @@ archive_file(OMB_ARCHIVE_STATE_AND const char *file, const char *path)
 	}
 	PG_CATCH();
 	{
+		ErrorData *error;
+
 		HOLD_INTERRUPTS();
 		EmitErrorReport();
 		MemoryContextSwitchTo(archive_context);
+		error = CopyErrorData();
 		FlushErrorState();
 		LWLockReleaseAll();
 		omb_agent_stop();
+		omb_status_failed(file, "failed", error->message, error->hint);
 		RESUME_INTERRUPTS();
 		archived = false;
 	}
 	PG_END_TRY();
+	archived = conclude(file, archived);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(archive_context);
 	/*

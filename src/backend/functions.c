@@ -18,6 +18,7 @@
 #include "utils/wait_event.h"
 
 #include "backend/agent.h"
+#include "backend/checks.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 
@@ -98,9 +99,8 @@ check_archiving(void)
 						 "and reload the server.")));
 }
 
-/* Labels go into a file of lines. */
-static void
-check_label(const char *label)
+void
+omb_check_label(const char *label)
 {
 	const char *p;
 
@@ -130,52 +130,39 @@ check_kind(const char *kind)
 
 /* ---- backup_now ---- */
 
+static bool
+is_backup(const OmbJob *job)
+{
+	return strcmp(job->job, "backup") == 0 || strcmp(job->job, "full") == 0;
+}
+
 /* Put the request; returns its serial number. */
 static uint64
 request_backup(const char *label, const char *kind)
 {
-	OmbJob *job = &omb_shared->job;
 	OmbJob busy;
-	uint64 serial = 0;
-	pid_t launcher;
-	char *user = GetUserNameFromId(GetUserId(), false);
-	TimestampTz now = GetCurrentTimestamp();
+	uint64 serial = omb_shared_ask(
+		label, kind, GetUserNameFromId(GetUserId(), false), &busy);
 
-	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
-	launcher = omb_shared->launcher_pid;
-	busy = *job;
-	if (launcher != 0 && job->state == OMB_JOB_NONE)
-	{
-		serial = ++omb_shared->last_serial;
-		memset(job, 0, sizeof(*job));
-		job->state = OMB_JOB_REQUESTED;
-		job->serial = serial;
-		job->requested_at = now;
-		strlcpy(job->label, label, sizeof(job->label));
-		strlcpy(job->kind, kind, sizeof(job->kind));
-		strlcpy(job->requested_by, user, sizeof(job->requested_by));
-		strlcpy(job->phase, "requested", sizeof(job->phase));
-	}
-	LWLockRelease(omb_shared->lock);
+	if (serial != 0)
+		return serial;
 	if (busy.state != OMB_JOB_NONE)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("a backup is already running"),
+				 is_backup(&busy) ? errmsg("a backup is already running") :
+									errmsg("job \"%s\" is running", busy.job),
 				 errdetail("It was requested by role \"%s\" at %s; its phase "
 						   "is \"%s\".",
 						   busy.requested_by,
 						   timestamptz_to_str(busy.requested_at), busy.phase),
 				 errhint("See the view \"backup_progress\"; "
 						 "\"backup_cancel()\" stops it.")));
-	if (launcher == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the backup launcher is not running"),
-				 errhint("It starts again within seconds after it ended. If "
-						 "it does not, see the server log and "
-						 "\"max_worker_processes\".")));
-	omb_wake(launcher);
-	return serial;
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("the backup launcher is not running"),
+					errhint("It starts again within seconds after it ended. "
+							"If it does not, see the server log and "
+							"\"max_worker_processes\".")));
+	return 0;
 }
 
 /*
@@ -267,7 +254,8 @@ omb_backup_now(PG_FUNCTION_ARGS)
 	OmbResult *result = palloc(sizeof(OmbResult));
 	uint64 serial;
 
-	check_label(label);
+	omb_check_label(label);
+	omb_check_version();
 	check_kind(kind);
 	check_preloaded();
 	check_archiving();
@@ -298,6 +286,7 @@ omb_backup_cancel(PG_FUNCTION_ARGS)
 static void
 begin_job(const char *type)
 {
+	omb_check_version();
 	check_repository();
 	omb_agent_start();
 	omb_agent_begin_job(type);
@@ -433,6 +422,40 @@ omb_backup_adopt(PG_FUNCTION_ARGS)
 
 /* ---- retention ---- */
 
+/* A run of backup_expire() goes into the history as a scheduled one does. */
+static void
+note_expire(TimestampTz started_at, const ErrorData *error)
+{
+	OmbRun run;
+
+	if (omb_shared == NULL)
+		return;
+	memset(&run, 0, sizeof(run));
+	strlcpy(run.job, "expire", sizeof(run.job));
+	strlcpy(run.cause, "request", sizeof(run.cause));
+	strlcpy(run.requested_by, GetUserNameFromId(GetUserId(), false),
+			sizeof(run.requested_by));
+	run.started_at = started_at;
+	run.ended_at = GetCurrentTimestamp();
+	if (error != NULL)
+	{
+		run.sqlstate = error->sqlerrcode;
+		omb_shared_text(run.message, sizeof(run.message), error->message);
+		omb_shared_text(run.detail, sizeof(run.detail), error->detail);
+		omb_shared_text(run.hint, sizeof(run.hint), error->hint);
+	}
+	omb_shared_add_run(&run);
+}
+
+static void
+note_expire_failed(TimestampTz started_at, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	note_expire(started_at, CopyErrorData());
+	MemoryContextSwitchTo(old);
+}
+
 Datum
 omb_backup_expire(PG_FUNCTION_ARGS)
 {
@@ -442,6 +465,8 @@ omb_backup_expire(PG_FUNCTION_ARGS)
 										 "minimum" };
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	bool dry_run = PG_ARGISNULL(0) ? false : PG_GETARG_BOOL(0);
+	TimestampTz started_at = GetCurrentTimestamp();
+	MemoryContext context = CurrentMemoryContext;
 	omb_fields fields;
 	int i;
 
@@ -471,11 +496,17 @@ omb_backup_expire(PG_FUNCTION_ARGS)
 								 nulls);
 		}
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		omb_agent_stop();
+		if (!dry_run)
+			note_expire_failed(started_at, context);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	omb_agent_stop();
+	if (!dry_run)
+		note_expire(started_at, NULL);
 	return (Datum) 0;
 }
 

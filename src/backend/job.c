@@ -1,7 +1,7 @@
 /*
- * job.c: the worker that takes one base backup.
+ * job.c: the worker that does one job, most of all a base backup.
  *
- * It starts and stops the server's backup mode and lets the agent copy in
+ * For a backup it starts and stops the server's backup mode and lets the agent copy in
  * between. It has no database, no transaction and no snapshot. However it
  * ends, the server leaves backup mode (PG_ENSURE_ERROR_CLEANUP), the agent
  * dies (a callback of agent.c), and the result is noted for who waits.
@@ -29,6 +29,7 @@
 
 #include "backend/agent.h"
 #include "backend/compat.h"
+#include "backend/scheduler.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 
@@ -50,8 +51,8 @@ finish_at_exit(int code, Datum arg)
 {
 	if (!reported)
 		omb_shared_fail(my_serial, ERRCODE_ADMIN_SHUTDOWN,
-						"the backup was terminated",
-						"The backup worker was told to end.", NULL);
+						"the job was terminated",
+						"Its worker was told to end.", NULL);
 	omb_wake(omb_shared->launcher_pid);
 }
 
@@ -175,6 +176,8 @@ await(const char *verb, omb_fields *fields)
 			note_warning(fields);
 		else if (strcmp(fields->verb, "error") == 0)
 			raise_error(fields);
+		else if (strcmp(fields->verb, "verdict") == 0)
+			continue; /* of expire: for people who look */
 		else
 			ereport(ERROR,
 					(errcode(ERRCODE_PROTOCOL_VIOLATION),
@@ -300,6 +303,20 @@ copy_and_stop(OmbServerBackup *backup, TimestampTz started_at)
 	return omb_backup_stop(backup);
 }
 
+/* What the finished job has done. */
+static void
+note_numbers(const omb_fields *fields)
+{
+	OmbJob *job = &omb_shared->job;
+
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	job->bytes_read = omb_agent_u64(fields, "bytes_read");
+	job->bytes_stored = omb_agent_u64(fields, "bytes_stored");
+	job->files_done = omb_agent_u64(fields, "files");
+	job->damaged_pages = omb_agent_u64(fields, "damaged_pages");
+	LWLockRelease(omb_shared->lock);
+}
+
 static void
 take_backup(OmbJob *job)
 {
@@ -329,6 +346,7 @@ take_backup(OmbJob *job)
 	send_line();
 	set_phase("wal");
 	await("done", &fields);
+	note_numbers(&fields);
 	omb_agent_stop();
 	ereport(LOG, (errmsg("backup \"%s\" completed: " UINT64_FORMAT
 						 " files, " UINT64_FORMAT " bytes, " UINT64_FORMAT
@@ -338,6 +356,72 @@ take_backup(OmbJob *job)
 						 omb_agent_u64(&fields, "bytes_read"),
 						 omb_agent_u64(&fields, "bytes_stored"),
 						 omb_agent_u64(&fields, "damaged_pages"))));
+}
+
+/* ---- the other jobs ---- */
+
+/* By the rules that the scheduler found in backup_retention. */
+static void
+expire(const OmbJob *job)
+{
+	static const char *const rules[OMB_RULES] = {
+		"keep_last",  "keep_days",	   "keep_weeks", "keep_months",
+		"keep_years", "keep_wal_days", "minimum"
+	};
+	omb_fields fields;
+	int i;
+
+	omb_agent_start();
+	omb_agent_begin_job("expire");
+	omb_agent_put_u64("dry_run", 0);
+	for (i = 0; i < OMB_RULES; i++)
+	{
+		if (job->rules[i] >= 0)
+			omb_agent_put_u64(rules[i], (uint64) job->rules[i]);
+	}
+	send_line();
+	await("done", &fields);
+	omb_agent_stop();
+	ereport(LOG, (errmsg("removal of old backups completed: " UINT64_FORMAT
+						 " backups removed, " UINT64_FORMAT " kept",
+						 omb_agent_u64(&fields, "backups_dropped"),
+						 omb_agent_u64(&fields, "backups_kept"))));
+}
+
+/* Damage is an error: it is the run that has to be looked at. */
+static void
+verify(const OmbJob *job)
+{
+	omb_fields fields;
+
+	omb_agent_start();
+	omb_agent_begin_job("verify");
+	if (job->sample[0])
+		omb_agent_put("sample", job->sample);
+	if (job->max_time[0])
+		omb_agent_put("max_time", job->max_time);
+	send_line();
+	await("done", &fields);
+	note_numbers(&fields);
+	omb_agent_stop();
+	ereport(LOG,
+			(errmsg("verification of the repository completed: " UINT64_FORMAT
+					" bytes read",
+					omb_agent_u64(&fields, "bytes_read"))));
+}
+
+static void
+do_job(OmbJob *job)
+{
+	set_phase("start");
+	if (strcmp(job->job, "expire") == 0)
+		expire(job);
+	else if (strcmp(job->job, "verify") == 0)
+		verify(job);
+	else if (strcmp(job->job, "check") == 0)
+		omb_scheduler_check();
+	else
+		take_backup(job);
 }
 
 /* Note the error in hand and log it. */
@@ -355,7 +439,7 @@ report_failure(MemoryContext context)
 	/* "canceling statement" would puzzle who has not cancelled any */
 	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 		omb_shared_fail(my_serial, ERRCODE_QUERY_CANCELED,
-						"the backup was canceled on request", NULL, NULL);
+						omb_shared_canceled(), NULL, NULL);
 	else
 		omb_shared_fail(my_serial, error->sqlerrcode, error->message,
 						error->detail, error->hint);
@@ -386,6 +470,19 @@ take_job(OmbJob *job)
 	return mine;
 }
 
+/* Only checks look into a database; it may be missing, which ends us. */
+static bool
+needs_database(void)
+{
+	bool needed;
+
+	LWLockAcquire(omb_shared->lock, LW_SHARED);
+	needed = omb_shared->job.serial == my_serial &&
+			 strcmp(omb_shared->job.job, "check") == 0;
+	LWLockRelease(omb_shared->lock);
+	return needed;
+}
+
 void
 omb_job_main(Datum arg)
 {
@@ -395,12 +492,13 @@ omb_job_main(Datum arg)
 	my_serial = (uint64) DatumGetInt64(arg);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
+	before_shmem_exit(finish_at_exit, (Datum) 0);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	BackgroundWorkerInitializeConnection(
+		needs_database() ? omb_database : NULL, NULL, 0);
 	context = AllocSetContextCreate(TopMemoryContext, "omsupply_backup job",
 									ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
-	before_shmem_exit(finish_at_exit, (Datum) 0);
 	if (!take_job(&job))
 	{
 		reported = true;
@@ -411,7 +509,7 @@ omb_job_main(Datum arg)
 		OmbResult result;
 
 		check_cancel();
-		take_backup(&job);
+		do_job(&job);
 		memset(&result, 0, sizeof(result));
 		result.ok = true;
 		omb_shared_finish(my_serial, &result);

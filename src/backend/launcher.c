@@ -1,12 +1,17 @@
 /*
  * launcher.c: the process that starts jobs.
  *
- * It takes requests from shared memory and starts a worker for each. It is
- * connected to no database, so that it never stands in the way of dropping
- * one, and holds no transaction.
+ * It takes requests from shared memory and starts a worker for each. When a
+ * schedule is due, a job ended or a schedule changed it starts the scheduler.
+ * It is connected to no database, so that it never stands in the way of
+ * dropping one, and holds no transaction.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -16,16 +21,43 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "tcop/tcopprot.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "backend/schedule.h"
+#include "backend/settings.h"
 #include "backend/shared.h"
+#include "backend/survey.h"
 
 /* Seconds until the server starts it again after it ended. */
 #define RESTART_SECONDS 5
 
+/* Seconds between looks at the tables when nothing else happens. */
+#define POLL_SECONDS 300
+
+/* Seconds until the scheduler is tried again; doubled up to the pause above. */
+#define FIRST_PAUSE 5
+
+/* Seconds to sleep at most: the clock may be set. */
+#define SLEEP_SECONDS 60
+
 static BackgroundWorkerHandle *worker = NULL;
 static uint64 worker_serial = 0;
+
+/* The scheduler, and when it may be started again. */
+static struct
+{
+	BackgroundWorkerHandle *handle;
+	uint64 number;
+	uint64 changes; /* for which a pause was cut short */
+	int pause;
+	TimestampTz not_before;
+	TimestampTz poll_at;
+} scheduler;
 
 void
 omb_launcher_register(void)
@@ -55,11 +87,35 @@ forget_launcher(int code, Datum arg)
 	LWLockRelease(omb_shared->lock);
 }
 
+/* A worker of ours; false when there is no place for one. */
+static bool
+start_worker(const char *function, const char *name, uint64 arg,
+			 BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker settings;
+
+	memset(&settings, 0, sizeof(settings));
+	settings.bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	settings.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	settings.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(settings.bgw_library_name, "omsupply_backup",
+			sizeof(settings.bgw_library_name));
+	strlcpy(settings.bgw_function_name, function, BGW_MAXLEN);
+	strlcpy(settings.bgw_name, name, BGW_MAXLEN);
+	strlcpy(settings.bgw_type, name, BGW_MAXLEN);
+	settings.bgw_main_arg = Int64GetDatum((int64) arg);
+	settings.bgw_notify_pid = MyProcPid;
+	if (*handle != NULL)
+		pfree(*handle);
+	*handle = NULL;
+	return RegisterDynamicBackgroundWorker(&settings, handle);
+}
+
 /* Start a worker for the job that is asked for, if any. */
 static void
 start_requested(void)
 {
-	BackgroundWorker job;
 	uint64 serial = 0;
 
 	LWLockAcquire(omb_shared->lock, LW_SHARED);
@@ -69,28 +125,13 @@ start_requested(void)
 	if (serial == 0 || serial == worker_serial)
 		return;
 
-	memset(&job, 0, sizeof(job));
-	job.bgw_flags =
-		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	job.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	job.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(job.bgw_library_name, "omsupply_backup",
-			sizeof(job.bgw_library_name));
-	strlcpy(job.bgw_function_name, "omb_job_main", BGW_MAXLEN);
-	strlcpy(job.bgw_name, "omsupply_backup job", BGW_MAXLEN);
-	strlcpy(job.bgw_type, "omsupply_backup job", BGW_MAXLEN);
-	job.bgw_main_arg = Int64GetDatum((int64) serial);
-	job.bgw_notify_pid = MyProcPid;
-	if (worker != NULL)
-		pfree(worker);
-	worker = NULL;
-	if (RegisterDynamicBackgroundWorker(&job, &worker))
+	if (start_worker("omb_job_main", "omsupply_backup job", serial, &worker))
 		worker_serial = serial;
 	else
 	{
 		worker = NULL;
 		omb_shared_fail(serial, ERRCODE_INSUFFICIENT_RESOURCES,
-						"could not start a worker for the backup",
+						"could not start a worker for the job",
 						"All background worker slots are taken.",
 						"Increase \"max_worker_processes\".");
 	}
@@ -105,7 +146,7 @@ check_worker(void)
 	if (worker == NULL || GetBackgroundWorkerPid(worker, &pid) != BGWH_STOPPED)
 		return;
 	omb_shared_fail(worker_serial, ERRCODE_SYSTEM_ERROR,
-					"the backup worker ended unexpectedly", NULL,
+					"the worker of the job ended unexpectedly", NULL,
 					"See the server log.");
 	pfree(worker);
 	worker = NULL;
@@ -125,8 +166,160 @@ check_orphan(void)
 	LWLockRelease(omb_shared->lock);
 	if (serial != 0 && BackendPidGetProc(pid) == NULL)
 		omb_shared_fail(serial, ERRCODE_SYSTEM_ERROR,
-						"the backup worker ended unexpectedly", NULL,
+						"the worker of the job ended unexpectedly", NULL,
 						"See the server log.");
+}
+
+/* ---- the scheduler ---- */
+
+/* Is there something to do for it? */
+static bool
+scheduler_needed(void)
+{
+	OmbSchedulerShared *shared = &omb_shared->scheduler;
+	bool needed;
+
+	LWLockAcquire(omb_shared->lock, LW_SHARED);
+	needed = shared->changes != shared->changes_seen ||
+			 shared->first_run != shared->next_run ||
+			 (shared->wake_at != 0 && shared->wake_at <= omb_schedule_now());
+	/* what keeps it from working may be over */
+	if (shared->changes != scheduler.changes)
+	{
+		scheduler.changes = shared->changes;
+		scheduler.pause = 0;
+		scheduler.not_before = 0;
+	}
+	LWLockRelease(omb_shared->lock);
+	return needed || GetCurrentTimestamp() >= scheduler.poll_at;
+}
+
+/* It could not work: later again, after growing pauses. */
+static void
+scheduler_failed(void)
+{
+	scheduler.pause = scheduler.pause == 0 ?
+						  FIRST_PAUSE :
+						  Min(scheduler.pause * 2, POLL_SECONDS);
+	scheduler.not_before = TimestampTzPlusMilliseconds(
+		GetCurrentTimestamp(), scheduler.pause * 1000L);
+}
+
+/* Say why the schedules do not work, once. */
+static void
+scheduler_message(const char *message, const char *hint)
+{
+	bool is_new;
+
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	is_new = omb_shared_message(message);
+	LWLockRelease(omb_shared->lock);
+	if (is_new)
+		ereport(LOG, (errmsg("schedules of omsupply_backup do not work: %s",
+							 message),
+					  errhint("%s", hint)));
+}
+
+/* To connect to a database that is missing would be an error of the worker. */
+static bool
+database_exists(void)
+{
+	Relation databases;
+	ScanKeyData key[1];
+	SysScanDesc scan;
+	bool found;
+
+	StartTransactionCommand();
+	databases = table_open(DatabaseRelationId, AccessShareLock);
+	ScanKeyInit(&key[0], Anum_pg_database_datname, BTEqualStrategyNumber,
+				F_NAMEEQ, CStringGetDatum(omb_database));
+	/* without a database indexes cannot be opened at all times */
+	scan = systable_beginscan(databases, InvalidOid, false, NULL, 1, key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(databases, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(TopMemoryContext);
+	if (found)
+		return true;
+	scheduler_message(
+		psprintf("database \"%s\" does not exist", omb_database),
+		"Set \"omsupply_backup.database\" to the database in which the "
+		"extension is installed, and reload the server.");
+	return false;
+}
+
+/* How did the last one end? False while it runs. */
+static bool
+scheduler_ended(void)
+{
+	pid_t pid;
+	bool done;
+
+	if (scheduler.handle == NULL)
+		return true;
+	if (GetBackgroundWorkerPid(scheduler.handle, &pid) != BGWH_STOPPED)
+		return false;
+	pfree(scheduler.handle);
+	scheduler.handle = NULL;
+	LWLockAcquire(omb_shared->lock, LW_SHARED);
+	done = omb_shared->scheduler.done == scheduler.number;
+	LWLockRelease(omb_shared->lock);
+	if (done)
+	{
+		scheduler.pause = 0;
+		scheduler.not_before = 0;
+	}
+	else
+		scheduler_failed();
+	scheduler.poll_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													POLL_SECONDS * 1000L);
+	return true;
+}
+
+/* Start the scheduler when it is time; returns milliseconds to sleep. */
+static long
+run_scheduler(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz farthest =
+		TimestampTzPlusMilliseconds(now, POLL_SECONDS * 1000L);
+	TimestampTz wake_at;
+	long sleep = SLEEP_SECONDS * 1000L;
+
+	/* the clock was set back */
+	scheduler.not_before = Min(scheduler.not_before, farthest);
+	scheduler.poll_at = Min(scheduler.poll_at, farthest);
+	if (!scheduler_ended())
+		return sleep;
+	if (scheduler_needed())
+	{
+		if (scheduler.not_before > now)
+			return Min(sleep, TimestampDifferenceMilliseconds(
+								  now, scheduler.not_before) +
+								  1);
+		if (!database_exists())
+			scheduler_failed();
+		else if (!start_worker("omb_scheduler_main",
+							   "omsupply_backup scheduler", ++scheduler.number,
+							   &scheduler.handle))
+		{
+			scheduler_message("all background worker slots are taken",
+							  "Increase \"max_worker_processes\".");
+			scheduler_failed();
+		}
+		if (scheduler.handle == NULL)
+			return Min(sleep, scheduler.pause * 1000L);
+		return sleep;
+	}
+	LWLockAcquire(omb_shared->lock, LW_SHARED);
+	wake_at = omb_shared->scheduler.wake_at;
+	LWLockRelease(omb_shared->lock);
+	if (wake_at != 0)
+		sleep = Min(
+			sleep,
+			TimestampDifferenceMilliseconds(omb_schedule_now(), wake_at) + 1);
+	return sleep;
 }
 
 void
@@ -139,23 +332,30 @@ omb_launcher_main(Datum arg)
 	before_shmem_exit(forget_launcher, (Datum) 0);
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	omb_shared->launcher_pid = MyProcPid;
+	omb_shared->scheduler.changes++;
+	scheduler.number = omb_shared->scheduler.done;
 	LWLockRelease(omb_shared->lock);
 
 	while (!ShutdownRequestPending)
 	{
+		long sleep;
+
 		start_requested();
 		check_worker();
 		check_orphan();
+		omb_survey_step();
+		sleep = run_scheduler();
 		/* requests, the end of a worker and signals set the latch */
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 60 * 1000L, PG_WAIT_EXTENSION);
+						 sleep, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			omb_scheduler_wake();
 		}
 	}
 	/* with 0 the server would not start it again after pg_terminate_backend */

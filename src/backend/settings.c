@@ -9,6 +9,7 @@
 #include "utils/guc.h"
 
 #include "backend/settings.h"
+#include "backend/walfull.h"
 
 #define JOBS_MAX 8
 
@@ -18,6 +19,17 @@ char *omb_compression = NULL;
 int omb_jobs = 0;
 int omb_max_read_rate = 0;
 int omb_archive_timeout = 300;
+int omb_max_backup_age = 2 * 86400;
+int omb_wal_full_action = OMB_WAL_FULL_WARN;
+int omb_wal_limit = 0;
+
+static const struct config_enum_entry wal_full_actions[] = {
+	{ "warn", OMB_WAL_FULL_WARN, false },
+	{ "drop", OMB_WAL_FULL_DROP, false },
+	{ NULL, 0, false }
+};
+char *omb_database = NULL;
+int omb_debug_clock_offset = 0;
 
 /*
  * "zstd[:1..19]", "gzip[:1..9]" or "none". The program reads it again; this
@@ -99,6 +111,36 @@ omb_settings_define(void)
 							"archived before it fails.",
 							NULL, &omb_archive_timeout, 300, 1, 86400,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("omsupply_backup.max_backup_age",
+							"Age of the last backup from which on "
+							"backup_status calls it old.",
+							"0 means that any age is fine.",
+							&omb_max_backup_age, 2 * 86400, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomEnumVariable(
+		"omsupply_backup.wal_full_action",
+		"What happens when archiving fails and pg_wal grows.",
+		"\"warn\" warns; \"drop\" gives up WAL beyond "
+		"\"omsupply_backup.wal_limit\", which leaves a gap until the next "
+		"backup.",
+		&omb_wal_full_action, OMB_WAL_FULL_WARN, wal_full_actions, PGC_SIGHUP,
+		0, NULL, NULL, NULL);
+	DefineCustomIntVariable("omsupply_backup.wal_limit",
+							"Most WAL that may wait to be archived before "
+							"some is given up.",
+							"Only with \"omsupply_backup.wal_full_action\" "
+							"set to \"drop\"; 0 means no limit.",
+							&omb_wal_limit, 0, 0, INT_MAX, PGC_SIGHUP,
+							GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"omsupply_backup.database",
+		"Database in which the extension keeps schedules and history.", NULL,
+		&omb_database, "postgres", PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"omsupply_backup.debug_clock_offset",
+		"Seconds by which schedules see the clock ahead.", "For tests only.",
+		&omb_debug_clock_offset, 0, INT_MIN, INT_MAX, PGC_SIGHUP,
+		GUC_UNIT_S | GUC_NOT_IN_SAMPLE | GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("omsupply_backup");
 }
 

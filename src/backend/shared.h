@@ -8,10 +8,15 @@
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 
+#include "backend/status.h"
+
 #define OMB_LABEL_MAX 256
 #define OMB_ID_MAX 32
 #define OMB_RESULTS 16
 #define OMB_WARNINGS 8
+#define OMB_RUNS 64
+#define OMB_RULES 7
+#define OMB_SCHEDULE_MAX 104
 
 typedef enum OmbJobState
 {
@@ -39,14 +44,63 @@ typedef struct OmbJob
 	uint64 bytes_stored;
 	uint64 files_done;
 	uint64 files_total;
+	uint64 bytes_read; /* of what was done; the rest of the numbers too */
+	uint64 damaged_pages;
 	int warning_count;
 	char warning[OMB_WARNINGS][256];
+	char job[16]; /* backup, full, expire, verify, check */
+	char cause[16];
+	char schedule[OMB_SCHEDULE_MAX]; /* empty when none asked for it */
+	int32 rules[OMB_RULES];			 /* of expire; below 0: not set */
+	char sample[24];				 /* of verify: percent, or empty */
+	char max_time[24];				 /* of verify: seconds, or empty */
 } OmbJob;
+
+/* A job that ended, on its way into the history. */
+typedef struct OmbRun
+{
+	char job[16];
+	char cause[16]; /* request, schedule, missed, retry */
+	char schedule[OMB_SCHEDULE_MAX];
+	char requested_by[NAMEDATALEN];
+	char label[OMB_LABEL_MAX];
+	char kind[16];
+	char backup_id[OMB_ID_MAX];
+	TimestampTz started_at;
+	TimestampTz ended_at;
+	int sqlstate; /* 0: done */
+	bool has_numbers;
+	uint64 bytes_read;
+	uint64 bytes_stored;
+	uint64 bytes_reused;
+	uint64 files;
+	uint64 damaged_pages;
+	char message[1024];
+	char detail[1024];
+	char hint[512];
+} OmbRun;
+
+/* What launcher and scheduler tell each other. */
+typedef struct OmbSchedulerShared
+{
+	TimestampTz server_start; /* by the clock of the schedules */
+	TimestampTz memory_start; /* by the clock; after a crash this is later */
+	uint64 changes;			  /* of the schedules, settings and so on */
+	uint64 changes_seen;	  /* by the last turn that came to its end */
+	uint64 done;		 /* number of the last turn that came to its end */
+	TimestampTz wake_at; /* when the next run is due, 0 for never */
+	char message[512];	 /* that was logged last */
+	uint64 first_run;	 /* in the ring, by number modulo OMB_RUNS */
+	uint64 next_run;
+	uint64 runs_lost; /* for want of room, not logged yet */
+	OmbRun run[OMB_RUNS];
+} OmbSchedulerShared;
 
 /* How a job ended. */
 typedef struct OmbResult
 {
 	uint64 serial; /* 0 for none */
+	char job[16];
 	bool ok;
 	char backup_id[OMB_ID_MAX];
 	int sqlstate;
@@ -65,6 +119,8 @@ typedef struct OmbShared
 	uint64 last_serial;
 	OmbJob job;
 	OmbResult result[OMB_RESULTS]; /* by serial modulo OMB_RESULTS */
+	OmbStatus status;
+	OmbSchedulerShared scheduler;
 } OmbShared;
 
 /* NULL when the library is not in shared_preload_libraries. */
@@ -73,6 +129,13 @@ extern OmbShared *omb_shared;
 /* Hooks for shared memory; called while libraries are preloaded. */
 extern void omb_shared_request(void);
 
+/*
+ * Ask for a backup; returns its serial number. 0 when a job is in hand already,
+ * of which *busy gets a copy, or no launcher runs (busy->state is NONE then).
+ */
+extern uint64 omb_shared_ask(const char *label, const char *kind,
+							 const char *requested_by, OmbJob *busy);
+
 /* Note how the job in hand ended and wake all who wait. */
 extern void omb_shared_finish(uint64 serial, const OmbResult *result);
 /*
@@ -80,9 +143,23 @@ extern void omb_shared_finish(uint64 serial, const OmbResult *result);
  * worker of a running one is told. False when there is none.
  */
 extern bool omb_shared_cancel(void);
+/* What to say of a job in hand that was canceled. */
+extern const char *omb_shared_canceled(void);
 /* The same as finish for a failure in words. */
 extern void omb_shared_fail(uint64 serial, int sqlstate, const char *message,
 							const char *detail, const char *hint);
+
+/* Note a run for the history; the lock is taken. */
+extern void omb_shared_add_run(const OmbRun *run);
+
+/*
+ * Note what keeps schedules from working; true when it is something new. The
+ * caller holds the lock.
+ */
+extern bool omb_shared_message(const char *message);
+
+/* Have the scheduler look at its tables soon. */
+extern void omb_scheduler_wake(void);
 
 /* Copy a text, cut between characters; NULL is the empty text. */
 extern void omb_shared_text(char *to, size_t size, const char *from);
@@ -90,6 +167,7 @@ extern void omb_shared_text(char *to, size_t size, const char *from);
 /* Entry points of the background workers. */
 extern PGDLLEXPORT void omb_launcher_main(Datum arg);
 extern PGDLLEXPORT void omb_job_main(Datum arg);
+extern PGDLLEXPORT void omb_scheduler_main(Datum arg);
 extern void omb_launcher_register(void);
 
 /* Wake a process that waits on its latch. */

@@ -18,7 +18,10 @@ omb_exclude_file(const char *name)
 		"backup_manifest", "backup_manifest.tmp", "postmaster.pid",
 		"postmaster.opts", ".DS_Store",
 		/* identifies this one copy of the cluster: repo/claim.h */
-		"omsupply_backup.instance", "omsupply_backup.instance.tmp"
+		"omsupply_backup.instance", "omsupply_backup.instance.tmp",
+		/* WAL that this copy gave up, until the repository has the note */
+		"omsupply_backup.gap", "omsupply_backup.gap.tmp",
+		"omsupply_backup.gap.report"
 	};
 	/* files and directories for sorting, and caches of the catalog */
 	static const char *const prefixes[] = { "pgsql_tmp", "pg_internal.init" };

@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Steps aside; with a much higher value a busy server would starve it. */
 #define NICE 5
 /* ioprio_set(2): best effort, lowest level; there is no header for it */
 #define IOPRIO_WHO_PROCESS 1
@@ -132,8 +133,8 @@ omb_agent_end(void)
 		_exit(1);
 }
 
-void
-omb_agent_error_fields(const omb_error *err)
+const char *
+omb_agent_status_word(omb_status status)
 {
 	static const char *const words[] = {
 		"ok",	   "failed",	"not_found", "exists",
@@ -141,12 +142,39 @@ omb_agent_error_fields(const omb_error *err)
 		"refused", "cancelled", "usage",	 "busy"
 	};
 
-	omb_agent_text("status", words[err->status]);
+	return words[status];
+}
+
+void
+omb_agent_error_fields(const omb_error *err)
+{
+	omb_agent_text("status", omb_agent_status_word(err->status));
 	omb_agent_text("message", err->message);
 	if (err->detail[0] != '\0')
 		omb_agent_text("detail", err->detail);
 	if (err->hint[0] != '\0')
 		omb_agent_text("hint", err->hint);
+}
+
+/*
+ * Set the priority of this process, and of its group: the kernel may share
+ * the processors among sessions first (sched_autogroup_enabled), and each
+ * server process has a session of its own.
+ */
+static void
+set_nice(void)
+{
+	char *text = omb_format("%d", NICE);
+	int fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
+
+	(void) setpriority(PRIO_PROCESS, 0, NICE);
+	if (fd >= 0)
+	{
+		/* no reason to fail where there are no such groups */
+		(void) omb_write_full(fd, text, strlen(text));
+		(void) close(fd);
+	}
+	free(text);
 }
 
 void
@@ -158,7 +186,7 @@ omb_agent_start(void)
 	/* sockets and files of the server that were not marked close-on-exec */
 	(void) syscall(SYS_close_range, 3U, ~0U, 0U);
 	/* the server's work goes before ours, and we go before the server */
-	(void) setpriority(PRIO_PROCESS, 0, NICE);
+	set_nice();
 	(void) syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_LOWEST);
 	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd >= 0)

@@ -25,6 +25,8 @@ extern void omb_agent_i64(const char *name, int64_t value);
 extern void omb_agent_lsn(const char *name, uint64_t lsn);
 extern void omb_agent_end(void);
 
+/* The word for a status, as "status" of an error has it. */
+extern const char *omb_agent_status_word(omb_status status);
 /* message, detail, hint and status of an error as fields of a line. */
 extern void omb_agent_error_fields(const omb_error *err);
 

@@ -4,6 +4,8 @@
 #include "program/agent.h"
 #include "program/commands.h"
 #include "program/options.h"
+#include "program/surveyjob.h"
+#include "program/verifyjob.h"
 #include "program/version.h"
 
 #include "base/text.h"
@@ -11,6 +13,8 @@
 #include "pgfmt/page.h"
 #include "pgfmt/walname.h"
 #include "repo/claim.h"
+#include "repo/confirmed.h"
+#include "repo/gap.h"
 #include "repo/pin.h"
 #include "task/archive.h"
 #include "task/backup.h"
@@ -546,6 +550,77 @@ run_pin(const agent_job *job, omb_error *err)
 	return err->status;
 }
 
+static omb_status
+run_verify(const agent_job *job, omb_error *err)
+{
+	omb_repository *repo;
+
+	if (open_owned(job, false, &repo, err) != OMB_OK)
+		return err->status;
+	(void) omb_verify_job(repo, &job->fields, job->jobs, err);
+	omb_repository_free(repo);
+	return err->status;
+}
+
+/* ---- survey, confirm, gap ---- */
+
+static omb_status
+run_survey(const agent_job *job, omb_error *err)
+{
+	omb_survey_config config;
+
+	memset(&config, 0, sizeof(config));
+	config.repository = job->repository;
+	config.key_file = key_file_or_null(job);
+	config.pgdata = job->pgdata;
+	config.system_identifier = job->system_identifier;
+	config.wal_file = omb_fields_get(&job->fields, "wal_file");
+	config.now = omb_time_now();
+	if (!omb_fields_get_u64(&job->fields, "wal_segment_size",
+							&config.wal_segment_size) ||
+		!omb_wal_segment_size_valid(config.wal_segment_size))
+		return invalid("wal_segment_size", err);
+	omb_survey_job(&config);
+	return OMB_OK;
+}
+
+static omb_status
+run_confirm(const agent_job *job, omb_error *err)
+{
+	if (omb_confirmed_put(job->repository, job_text(job, "code"), err) ==
+		OMB_OK)
+	{
+		omb_agent_begin("done");
+		omb_agent_end();
+	}
+	return err->status;
+}
+
+static omb_status
+run_gap(const agent_job *job, omb_error *err)
+{
+	omb_repository *repo;
+	omb_gap gap;
+
+	memset(&gap, 0, sizeof(gap));
+	(void) snprintf(gap.first, sizeof(gap.first), "%s",
+					job_text(job, "first"));
+	(void) snprintf(gap.last, sizeof(gap.last), "%s", job_text(job, "last"));
+	if (!omb_fields_get_u64(&job->fields, "files", &gap.files) ||
+		!omb_fields_get_i64(&job->fields, "since", &gap.since) ||
+		!omb_fields_get_i64(&job->fields, "until", &gap.until))
+		return invalid("files", err);
+	if (open_owned(job, true, &repo, err) != OMB_OK)
+		return err->status;
+	if (omb_gap_put(repo, &gap, err) == OMB_OK)
+	{
+		omb_agent_begin("done");
+		omb_agent_end();
+	}
+	omb_repository_free(repo);
+	return err->status;
+}
+
 int
 omb_command_agent(int argc, char **argv)
 {
@@ -553,10 +628,12 @@ omb_command_agent(int argc, char **argv)
 	{
 		const char *type;
 		omb_status (*run)(const agent_job *job, omb_error *err);
-	} types[] = { { "backup", run_backup }, { "archive", run_archive },
-				  { "list", run_list },		{ "adopt", run_adopt },
-				  { "expire", run_expire }, { "pin", run_pin },
-				  { "unpin", run_pin } };
+	} types[] = { { "backup", run_backup },	  { "archive", run_archive },
+				  { "list", run_list },		  { "adopt", run_adopt },
+				  { "expire", run_expire },	  { "pin", run_pin },
+				  { "unpin", run_pin },		  { "survey", run_survey },
+				  { "confirm", run_confirm }, { "gap", run_gap },
+				  { "verify", run_verify } };
 	agent_job job;
 	omb_error err = OMB_ERROR_INIT;
 	const char *type;

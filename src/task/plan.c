@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "pgfmt/lsn.h"
 #include "pgfmt/walname.h"
+#include "repo/gap.h"
 #include "task/walrange.h"
 
 #include <inttypes.h>
@@ -272,6 +273,31 @@ search_wal(omb_repository *repo, const backup_facts *backup, omb_plan *plan,
 	return err->status;
 }
 
+/* WAL is missing: did the server give it up? */
+static void
+explain_gap(omb_repository *repo, const omb_plan *plan, omb_error *err)
+{
+	omb_error ignored = OMB_ERROR_INIT;
+	char text[OMB_TIME_TEXT];
+	omb_gap gap;
+	bool found = false;
+
+	if (omb_gap_behind(repo, plan->last_segment, &gap, &found, &ignored) ==
+			OMB_OK &&
+		found)
+		omb_error_detail(err,
+						 "WAL is missing behind segment \"%s\": the server "
+						 "gave up \"%s\" to \"%s\" at %s because it could "
+						 "not be archived.",
+						 plan->last_segment, gap.first, gap.last,
+						 omb_time_format(gap.until, text));
+	else
+		omb_error_detail(err,
+						 "WAL is missing behind segment \"%s\", although "
+						 "later segments are there.",
+						 plan->last_segment);
+}
+
 /* Is all WAL there that the backup itself needs? */
 static bool
 reached_end(const backup_facts *backup, const omb_plan *plan)
@@ -285,9 +311,9 @@ reached_end(const backup_facts *backup, const omb_plan *plan)
 }
 
 static omb_status
-unreachable(const omb_target *target, const omb_plan *plan,
-			const backup_facts *backup, const search *s, bool gap,
-			omb_error *err)
+unreachable(omb_repository *repo, const omb_target *target,
+			const omb_plan *plan, const backup_facts *backup, const search *s,
+			bool gap, omb_error *err)
 {
 	char text[OMB_TIME_TEXT];
 	char lsn[OMB_LSN_TEXT];
@@ -325,10 +351,7 @@ unreachable(const omb_target *target, const omb_plan *plan,
 			break;
 	}
 	if (gap)
-		omb_error_detail(err,
-						 "WAL is missing behind segment \"%s\", although "
-						 "later segments are there.",
-						 plan->last_segment);
+		explain_gap(repo, plan, err);
 	else if (s->last_time != 0)
 		omb_error_detail(
 			err,
@@ -410,7 +433,7 @@ try_backup(omb_repository *repo, const backup_facts *backup,
 	*good = s.found || (target->kind == OMB_TARGET_END && !gap) ||
 			(target->kind == OMB_TARGET_XID && s.saw_prepared);
 	if (!*good)
-		return unreachable(target, plan, backup, &s, gap, err);
+		return unreachable(repo, target, plan, backup, &s, gap, err);
 	return OMB_OK;
 }
 

@@ -1,0 +1,21 @@
+/*
+ * checks.h: what functions check before they act.
+ */
+#ifndef OMB_BACKEND_CHECKS_H
+#define OMB_BACKEND_CHECKS_H
+
+/* The version of the SQL objects that this library works with. */
+#define OMB_SQL_VERSION "1.1"
+
+/* Labels go into a file of lines. */
+extern void omb_check_label(const char *label);
+
+/*
+ * Refuse to act when the SQL objects of this database are of another version
+ * than the library; inside a transaction.
+ */
+extern void omb_check_version(void);
+/* The same for a version that is known. */
+extern void omb_check_sql_version(const char *version);
+
+#endif
