@@ -6,13 +6,14 @@
 #include "base/buffer.h"
 #include "base/file.h"
 #include "store/directory.h"
+#include "store/s3.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Schemes of stores that are planned for. */
-static const char *const planned[] = { "s3",   "azblob", "gs",
-									   "sftp", "webdav", "webdavs" };
+static const char *const planned[] = { "azblob", "gs", "sftp", "webdav",
+									   "webdavs" };
 
 static int
 hex_digit(char c)
@@ -248,6 +249,83 @@ unknown_scheme(const omb_url *url, omb_error *err)
 	return err->status;
 }
 
+/* The options of s3:// that are texts: taken as they are. */
+static bool
+set_s3_text(omb_s3_config *config, const omb_url_option *option)
+{
+	const struct
+	{
+		const char *name;
+		const char **value;
+	} texts[] = {
+		{ "endpoint", &config->endpoint },
+		{ "region", &config->region },
+		{ "ca-file", &config->ca_file },
+		{ "storage-class", &config->storage_class },
+		{ "sse", &config->encryption },
+		{ "kms-key", &config->kms_key_id },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+	{
+		if (strcmp(option->name, texts[i].name) == 0)
+		{
+			*texts[i].value = option->value;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool
+set_s3_option(omb_s3_config *config, const omb_url_option *option)
+{
+	const char *value = option->value;
+
+	if (strcmp(option->name, "style") == 0)
+	{
+		config->style = strcmp(value, "path") == 0 ? OMB_S3_STYLE_PATH :
+													 OMB_S3_STYLE_VIRTUAL;
+		return strcmp(value, "path") == 0 || strcmp(value, "virtual") == 0;
+	}
+	if (strcmp(option->name, "sole-user") == 0)
+	{
+		config->sole_user = strcmp(value, "yes") == 0;
+		return config->sole_user || strcmp(value, "no") == 0;
+	}
+	return set_s3_text(config, option);
+}
+
+static omb_status
+open_s3(const omb_url *url, const char *credentials, omb_store **out,
+		omb_error *err)
+{
+	omb_s3_config config;
+	size_t i;
+
+	memset(&config, 0, sizeof(config));
+	config.bucket = url->host;
+	config.prefix = url->path[0] == '\0' ? NULL : url->path;
+	config.credentials_file = credentials;
+	for (i = 0; i < url->option_count; i++)
+	{
+		if (set_s3_option(&config, &url->option[i]))
+			continue;
+		(void) omb_error_set(err, OMB_USAGE,
+							 "invalid option \"%s\" in URL \"s3://%s\"",
+							 url->option[i].name, url->host);
+		omb_error_hint(err, "Options are endpoint, region, style (path, "
+							"virtual), ca-file, storage-class, sse, kms-key "
+							"and sole-user (yes, no).");
+		return err->status;
+	}
+	if (url->host[0] == '\0')
+		return omb_error_set(err, OMB_USAGE,
+							 "the URL \"s3://\" names no bucket");
+	return omb_store_s3_new(&config, out, err);
+}
+
 omb_status
 omb_store_open_url(const char *location, const char *credentials,
 				   omb_store **out, omb_error *err)
@@ -259,6 +337,8 @@ omb_store_open_url(const char *location, const char *credentials,
 		return err->status;
 	if (strcmp(url.scheme, "file") == 0)
 		*out = omb_store_directory_new(url.path);
+	else if (strcmp(url.scheme, "s3") == 0)
+		(void) open_s3(&url, credentials, out, err);
 	else
 		(void) unknown_scheme(&url, err);
 	omb_url_clear(&url);

@@ -3,7 +3,10 @@
  *
  *   /dir, dir              a directory
  *   file:///dir            the same; %XX stands for a byte
- *   s3://bucket/prefix     ?name=value&name=value for what differs from AWS
+ *   s3://bucket/prefix     ?name=value&name=value for what differs from AWS:
+ *                          endpoint, region, style (path, virtual), ca-file,
+ *                          storage-class, sse, kms-key, and sole-user=yes
+ *                          when no other process uses it (store/s3.h)
  *
  * A URL is shown in logs, lists of processes and settings, so it holds no
  * secret: these are in the file of credentials.

@@ -97,6 +97,16 @@ mistakes(void)
 	ok(err.status == OMB_UNSUPPORTED && strstr(err.message, "not supported"),
 	   "a store that is planned says so");
 	omb_error_clear(&err);
+	(void) omb_store_open_url("s3://bucket/x?colour=red", NULL, &store, &err);
+	ok(err.status == OMB_USAGE && strstr(err.message, "colour"),
+	   "an option that is none is named");
+	omb_error_clear(&err);
+	(void) omb_store_open_url("s3://bucket/x?style=odd", NULL, &store, &err);
+	ok(err.status == OMB_USAGE, "a value that is none is refused");
+	omb_error_clear(&err);
+	(void) omb_store_open_url("s3:///x", NULL, &store, &err);
+	ok(err.status == OMB_USAGE, "a bucket is needed");
+	omb_error_clear(&err);
 	(void) omb_store_open_url("ftp://host/x", NULL, &store, &err);
 	ok(err.status == OMB_USAGE, "an unknown kind is a mistake");
 }
