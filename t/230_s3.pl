@@ -218,9 +218,9 @@ for my $case (
 	[ 'reset-up=500 method=P', 'put', qr/lost the connection.*\ndetail: Gave up after 4 attempts/ ],
 	[ 'status=403:AccessDenied', 'put', qr/403 AccessDenied.*\nhint: The key needs s3:GetObject/ ],
 	[ 'status=507:Full', 'put', qr/^no_space/ ],
-	[ 'redirect=eu-test-1', 'put', qr/301 PermanentRedirect.*\nhint: Check endpoint/ ],
+	[ 'redirect=eu-test-1', 'put', qr/301( PermanentRedirect.*)?\nhint: Check endpoint/ ],
 	[ 'status=404:Nothing', 'get', qr/^failed: .*404 Nothing/ ],
-	[ 'wrong-range skip=1 method=GET', 'get', qr/other bytes than asked for|more than was asked/ ],
+	[ 'wrong-range method=GET', 'get', qr/other bytes than asked for/ ],
 	[ 'truncate=0 method=GET', 'get', qr/detail: Gave up after 4 attempts/ ],
 	[ 'inner=InternalError method=GET', 'list', qr/InternalError/ ])
 {
@@ -229,7 +229,7 @@ for my $case (
 	{
 		my $name = $action eq 'put' ? 'not' . ++$n : 'whole';
 		with_rules($rule);
-		s3_fails(\%proxy, [ $action, $name, $bytes ], $pattern, "$action of $bytes bytes, $rule");
+		s3_fails({ %proxy, OMB_S3_STALL => 2 }, [ $action, $name, $bytes ], $pattern, "$action of $bytes bytes, $rule");
 		cmp_ok(requests(), '<', 20, 'it does not spin');
 		with_rules();
 		s3_fails(\%proxy, [ 'get', $name, $bytes ], qr/^not_found/, 'nothing was stored') if $action eq 'put';
@@ -240,6 +240,10 @@ like(s3_ok({}, [ 'sweep', 0 ], 'sweep'), qr/^swept 0$/m, 'then nothing is left')
 
 # New keys are taken from the file when the old ones are refused.
 with_rules('status=403:ExpiredToken times=1');
-s3_fails(\%proxy, [ 'list' ], qr/403 ExpiredToken\nhint: .* expired/, 'expired keys, no new ones');
+s3_fails(\%proxy, [ 'list' ], qr/403 ExpiredToken.*\nhint: .* expired/, 'expired keys, no new ones');
+with_rules();
+write_credentials("$base/changing", $ENV{OMB_S3_ACCESS_KEY_ID}, 'old');
+PostgreSQL::Test::Utils::system_or_bail('cp', '-p', $keys, "$base/next");
+s3_ok({ %proxy, OMB_S3_CREDENTIALS => "$base/changing" }, [ 'renew', "$base/next" ], 'with new ones in the file it goes on');
 $proxy->kill_kill;
 done_testing();

@@ -13,7 +13,7 @@
 #   truncate=N           end the connection in order after N bytes of it
 #   lost-reply           the server does it, and its answer is lost
 #   plain                answer 501 when If-None-Match is asked for
-#   wrong-range          answer a read with bytes from the beginning
+#   wrong-range          answer a read with bytes from another place
 #   hang=S               no answer for S seconds, then a reset
 #   delay=MS             wait before forwarding
 #   garbage              answer what is not HTTP
@@ -162,8 +162,9 @@ sub serve
 		$action //= '';
 		if ($action eq 'reset-up')
 		{
+			my ($length) = $head =~ /^content-length: *(\d+)/mi;
 			my $some;
-			read $client, $some, $arg;
+			read $client, $some, $arg < ($length // 0) ? $arg : $length // 0;
 			reset_connection($client);
 		}
 		my $body = read_body($client, $head);
@@ -183,7 +184,6 @@ sub serve
 		if ($action eq 'garbage') { print $client "SSH-2.0-this is not HTTP\r\n\r\n"; close $client; return; }
 		if ($action eq 'hang') { sleep $arg; reset_connection($client); }
 		select undef, undef, undef, $arg / 1000 if $action eq 'delay';
-		$head =~ s/^range: bytes=\d+-/range: bytes=0-/mi if $action eq 'wrong-range';
 
 		$server ||= IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $upstream) or return;
 		$server->autoflush(1);
@@ -191,6 +191,7 @@ sub serve
 		print $server $head, $body;
 		my $got = read_head($server);
 		return unless defined $got;
+		$got =~ s/^(content-range: bytes )\d+-/${1}7-/mi if $action eq 'wrong-range';
 		my $none = $method eq 'HEAD' || $got =~ /^HTTP\S+ (204|304)/;
 		my $content = $none ? '' : read_body($server, $got);
 		reset_connection($client) if $action eq 'lost-reply';

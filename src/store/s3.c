@@ -3,7 +3,7 @@
  *
  * Reading: a part of an object costs a round trip, so reads that go on where
  * the last one ended are served from a window that is fetched ahead and
- * doubles as long as they do; small objects are fetched at once.
+ * grows as long as they do; small objects are fetched at once.
  */
 #include "store/s3.h"
 
@@ -18,7 +18,8 @@
 #include <string.h>
 
 #define WINDOW_FIRST ((size_t) 128 * 1024)
-#define WINDOW_LAST ((size_t) 4 * 1024 * 1024)
+#define WINDOW_GROWS 4
+#define WINDOW_LAST ((size_t) 8 * 1024 * 1024)
 
 typedef struct s3_store
 {
@@ -254,7 +255,7 @@ fill_window(s3_object *o, uint64_t offset, size_t len, omb_error *err)
 	size_t size = o->window_size;
 
 	if (offset == o->next && o->len > 0 && o->window_size < WINDOW_LAST)
-		size = o->window_size *= 2;
+		size = o->window_size *= WINDOW_GROWS;
 	else if (offset != o->next)
 		size = o->window_size = WINDOW_FIRST;
 	if (size < len)

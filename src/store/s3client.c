@@ -80,6 +80,16 @@ typedef enum next_step
 
 /* ---- the client ---- */
 
+/* It goes into headers: no byte may end one or begin another. */
+static bool
+is_word(const char *text)
+{
+	for (; text != NULL && *text != '\0'; text++)
+		if (*text <= ' ' || *text > '~')
+			return false;
+	return true;
+}
+
 static omb_status
 check_config(const omb_s3_config *config, omb_error *err)
 {
@@ -91,6 +101,11 @@ check_config(const omb_s3_config *config, omb_error *err)
 							  "UVWXYZ0123456789.-_")] != '\0')
 		return omb_error_set(err, OMB_USAGE, "\"%s\" is no name of a bucket",
 							 config->bucket != NULL ? config->bucket : "");
+	if (!is_word(config->endpoint) || !is_word(config->storage_class) ||
+		!is_word(config->encryption) || !is_word(config->kms_key_id))
+		return omb_error_set(err, OMB_USAGE,
+							 "endpoint, storage class, encryption and key of "
+							 "a bucket must be words of ASCII characters");
 	if (config->endpoint != NULL)
 	{
 		host = strstr(config->endpoint, "://");

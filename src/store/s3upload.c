@@ -5,6 +5,10 @@
  * begins with the name. So what has more bytes than one part waits in a
  * temporary file without a name (in TMPDIR or /var/tmp), and an upload needs
  * memory for one part, whatever the size of the object.
+ *
+ * Parts cost requests, and save having to send all again when the connection
+ * is lost. So what would be sent in a few seconds, as fast as the last
+ * uploads were, is not cut into parts.
  */
 #include "store/s3upload.h"
 
@@ -19,11 +23,17 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PART_SIZE ((uint64_t) 8 * 1024 * 1024)
 #define PART_SIZE_MIN ((uint64_t) 5 * 1024 * 1024) /* the servers' */
 #define PARTS_MAX 10000							   /* the servers' */
+/* Sent whole: what takes so long, and never more, as it is in memory. */
+#define WHOLE_SECONDS 4
+#define WHOLE_MAX ((uint64_t) 48 * 1024 * 1024)
+/* Smaller bodies tell more of the way than of how wide it is. */
+#define RATE_BYTES ((size_t) 1024 * 1024)
 
 struct omb_s3_uploader
 {
@@ -31,7 +41,8 @@ struct omb_s3_uploader
 	uint64_t part_size;
 	char *option[3]; /* headers of new objects; NULL ends them */
 	pthread_mutex_t lock;
-	bool plain; /* the server cannot create only */
+	bool plain;	   /* the server cannot create only */
+	uint64_t rate; /* bytes a second of the last large body; 0: none yet */
 };
 
 typedef struct s3_upload
@@ -99,6 +110,42 @@ set_plain(omb_s3_uploader *uploader)
 	(void) pthread_mutex_lock(&uploader->lock);
 	uploader->plain = true;
 	(void) pthread_mutex_unlock(&uploader->lock);
+}
+
+/* ---- how fast ---- */
+
+static int64_t
+now(void)
+{
+	struct timespec t;
+
+	(void) clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t) t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* A body was sent since a time, with all that was tried. */
+static void
+note_rate(omb_s3_uploader *uploader, size_t bytes, int64_t since)
+{
+	int64_t spent = now() - since + 1;
+
+	if (bytes < RATE_BYTES)
+		return;
+	(void) pthread_mutex_lock(&uploader->lock);
+	uploader->rate = (uint64_t) bytes * 1000000 / (uint64_t) spent;
+	(void) pthread_mutex_unlock(&uploader->lock);
+}
+
+static bool
+is_sent_whole(omb_s3_uploader *uploader, uint64_t size)
+{
+	uint64_t rate;
+
+	(void) pthread_mutex_lock(&uploader->lock);
+	rate = uploader->rate;
+	(void) pthread_mutex_unlock(&uploader->lock);
+	return size <= uploader->part_size ||
+		   (size <= WHOLE_MAX && size / WHOLE_SECONDS <= rate);
 }
 
 /* ---- collecting ---- */
@@ -278,6 +325,23 @@ appear(s3_upload *u, omb_s3_call *call, omb_error *err)
 	return err->status;
 }
 
+/* Have so many bytes of the file in the buffer. */
+static omb_status
+load(s3_upload *u, uint64_t offset, size_t len, omb_error *err)
+{
+	ssize_t got;
+
+	omb_buf_clear(&u->buffer);
+	got = omb_pread_full(u->fd, omb_buf_reserve(&u->buffer, len), len,
+						 (off_t) offset);
+	if (got < 0 || (size_t) got != len)
+		return omb_error_set_errno(err, got < 0 ? errno : EIO,
+								   "could not read a temporary file");
+	u->buffer.len = len;
+	return OMB_OK;
+}
+
+/* What is in the buffer is the object. */
 static omb_status
 put_whole(s3_upload *u, const char *name, const char *mark, omb_error *err)
 {
@@ -286,9 +350,12 @@ put_whole(s3_upload *u, const char *name, const char *mark, omb_error *err)
 						 .name = name,
 						 .body = u->buffer.data,
 						 .body_len = u->buffer.len };
+	int64_t since = now();
 
 	add_options(u, &call, mark);
-	return appear(u, &call, err);
+	if (appear(u, &call, err) == OMB_OK)
+		note_rate(u->uploader, u->buffer.len, since);
+	return err->status;
 }
 
 /* Begin a multipart upload; its id, encoded for queries. */
@@ -333,6 +400,7 @@ put_part(s3_upload *u, const char *name, const char *id, unsigned int number,
 						 .body_len = u->buffer.len };
 	omb_s3_answer answer = { 0 };
 	char etag[128];
+	int64_t since = now();
 	char *query = omb_format("partNumber=%u&uploadId=%s", number, id);
 
 	call.query = query;
@@ -346,10 +414,13 @@ put_part(s3_upload *u, const char *name, const char *id, unsigned int number,
 								 name,
 								 omb_s3_client_location(u->uploader->client));
 		else
+		{
+			note_rate(u->uploader, u->buffer.len, since);
 			omb_buf_printf(list,
 						   "<Part><PartNumber>%u</PartNumber><ETag>%s</ETag>"
 						   "</Part>",
 						   number, etag);
+		}
 	}
 	free(query);
 	omb_s3_answer_free(&answer);
@@ -371,15 +442,9 @@ put_parts(s3_upload *u, const char *name, const char *id, omb_buf *list,
 	{
 		uint64_t left = u->size - offset;
 		size_t len = (size_t) (left < part_size ? left : part_size);
-		ssize_t got;
 
-		omb_buf_clear(&u->buffer);
-		got = omb_pread_full(u->fd, omb_buf_reserve(&u->buffer, len), len,
-							 (off_t) offset);
-		if (got < 0 || (size_t) got != len)
-			return omb_error_set_errno(err, got < 0 ? errno : EIO,
-									   "could not read a temporary file");
-		u->buffer.len = len;
+		if (load(u, offset, len, err) != OMB_OK)
+			return err->status;
 		if (put_part(u, name, id, ++number, list, err) != OMB_OK)
 			return err->status;
 		offset += len;
@@ -412,11 +477,7 @@ put_in_parts(s3_upload *u, const char *name, const char *mark, omb_error *err)
 	omb_buf id = OMB_BUF_INIT;
 	omb_buf list = OMB_BUF_INIT;
 	char *query;
-	bool mine;
 
-	/* the parts would be sent for nothing */
-	if (look(u, name, &mine, err) != OMB_OK || spill(u, err) != OMB_OK)
-		return err->status;
 	if (begin_parts(u, name, mark, &id, err) != OMB_OK)
 	{
 		omb_buf_free(&id);
@@ -448,8 +509,14 @@ omb_s3_upload_commit(omb_upload *upload, const char *name, omb_error *err)
 	char *mark = omb_format("%s: %s", OMB_S3_MARK_HEADER, u->mark);
 	omb_status status;
 
-	status = u->fd < 0 ? put_whole(u, name, mark, err) :
-						 put_in_parts(u, name, mark, err);
+	if (u->fd >= 0)
+		(void) spill(u, err);
+	if (err->status == OMB_OK && !is_sent_whole(u->uploader, u->size))
+		(void) put_in_parts(u, name, mark, err);
+	else if (err->status == OMB_OK &&
+			 (u->fd < 0 || load(u, 0, (size_t) u->size, err) == OMB_OK))
+		(void) put_whole(u, name, mark, err);
+	status = err->status;
 	free(mark);
 	omb_s3_upload_abort(upload);
 	return status;

@@ -387,7 +387,11 @@ test_descriptions(void)
 		{ .bucket = "a", .endpoint = "https://" },
 		{ .bucket = "a", .endpoint = "https://user:secret@host" },
 		{ .bucket = "a", .endpoint = "https://host/path" },
+		{ .bucket = "a", .endpoint = "https://host\r\nx: y" },
 		{ .bucket = "a", .region = "not one" },
+		{ .bucket = "a", .storage_class = "A\r\nx-y: z" },
+		{ .bucket = "a", .encryption = "AES256\n" },
+		{ .bucket = "a", .kms_key_id = "k\177" },
 	};
 	omb_s3_config good = { .bucket = "b", .prefix = "p/q" };
 	omb_error err = OMB_ERROR_INIT;
