@@ -58,7 +58,7 @@ WARNINGS += -Wmissing-variable-declarations
 endif
 PROGRAM_CFLAGS = -std=c99 -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -O2 -g -pthread \
 	-fPIE -fstack-protector-strong -Isrc $(WARNINGS)
-PROGRAM_LIBS = -lcrypto -lz -lzstd -lpthread
+PROGRAM_LIBS = -lcurl -lexpat -lcrypto -lz -lzstd -lpthread
 BUILD ?= build
 PROGRAM_OBJS = $(patsubst src/%.c,$(BUILD)/obj/%.o,$(PROGRAM_SRC))
 
@@ -148,7 +148,11 @@ build/tests/faultshim.so: src/test/faultshim.c
 	@mkdir -p $(@D)
 	@$(CC) -std=c99 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror -fPIC -shared $< -ldl -o $@
 
-check-tap: instroot build/tests/faultshim.so
+build/tests/s3suite: src/test/s3suite.c $(wildcard src/test/*.h) $(CORE_TEST_OBJS)
+	@mkdir -p $(@D)
+	@$(CC) $(TEST_CFLAGS) $< $(CORE_TEST_OBJS) $(PROGRAM_LIBS) -o $@
+
+check-tap: instroot build/tests/faultshim.so build/tests/s3suite
 	@scripts/prove.sh $(or $(TESTS),t/*.pl)
 
 bench: instroot

@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/asuser.sh
 cleanup() {
+	if [ -d "$SCRATCH/s3" ]; then "$scripts/s3server.sh" stop "$SCRATCH/s3"; fi
 	umount "$SCRATCH/small" 2>/dev/null || true
 	rm -rf "$SCRATCH"
 }
@@ -17,6 +18,16 @@ if [ "$(id -u)" = 0 ]; then
 	if mount -t tmpfs -o "size=24m,mode=700,uid=$(id -u "$OSUSER")" tmpfs "$SCRATCH/small"; then
 		export OMB_SMALL_FS=$SCRATCH/small
 	fi
+fi
+
+# a real S3 server for the tests that ask where it is
+if grep -q OMB_S3_PORT "$@"; then
+	scripts=$PWD/scripts
+	scripts/s3server.sh install
+	scripts/s3server.sh start "$SCRATCH/s3"
+	set -a
+	. "$SCRATCH/s3/env"
+	set +a
 fi
 
 # the user may not be able to read the checkout

@@ -1,0 +1,464 @@
+/*
+ * http.c: HTTP over libcurl, which no other file knows.
+ */
+#include "store/http.h"
+
+#include <curl/curl.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* Headers of an answer; ours are below 2 kB. */
+#define HEADER_MAX (64 * 1024)
+/* A text that explains a failure. */
+#define ERROR_BODY_MAX (64 * 1024)
+
+struct omb_http
+{
+	omb_http_options options;
+	char *ca_file;
+	char *proxy;
+	pthread_mutex_t lock;
+	CURL **idle; /* each with its open connection */
+	size_t idle_count;
+	size_t idle_cap;
+};
+
+/* What the callbacks of one request share. */
+typedef struct exchange
+{
+	omb_http *http;
+	CURL *curl;
+	const omb_http_request *request;
+	omb_http_response *response;
+	size_t sent;
+	bool too_large;
+	bool cancelled;
+} exchange;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void
+initialise(void)
+{
+	(void) curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+omb_http *
+omb_http_new(const omb_http_options *options)
+{
+	omb_http *http = omb_calloc(1, sizeof(*http));
+
+	(void) pthread_once(&once, initialise);
+	http->options = *options;
+	if (options->ca_file != NULL)
+		http->ca_file = omb_strdup(options->ca_file);
+	if (options->proxy != NULL)
+		http->proxy = omb_strdup(options->proxy);
+	(void) pthread_mutex_init(&http->lock, NULL);
+	return http;
+}
+
+void
+omb_http_free(omb_http *http)
+{
+	size_t i;
+
+	if (http == NULL)
+		return;
+	for (i = 0; i < http->idle_count; i++)
+		curl_easy_cleanup(http->idle[i]);
+	free(http->idle);
+	free(http->ca_file);
+	free(http->proxy);
+	(void) pthread_mutex_destroy(&http->lock);
+	free(http);
+}
+
+/* A handle with a connection that is still open, or a new one. */
+static CURL *
+take_handle(omb_http *http)
+{
+	CURL *curl = NULL;
+
+	(void) pthread_mutex_lock(&http->lock);
+	if (http->idle_count > 0)
+		curl = http->idle[--http->idle_count];
+	(void) pthread_mutex_unlock(&http->lock);
+	return curl != NULL ? curl : curl_easy_init();
+}
+
+static void
+give_handle(omb_http *http, CURL *curl)
+{
+	curl_easy_reset(curl); /* keeps the connection */
+	(void) pthread_mutex_lock(&http->lock);
+	if (http->idle_count == http->idle_cap)
+	{
+		http->idle_cap = http->idle_cap ? 2 * http->idle_cap : 8;
+		http->idle =
+			omb_realloc(http->idle, http->idle_cap * sizeof(*http->idle));
+	}
+	http->idle[http->idle_count++] = curl;
+	(void) pthread_mutex_unlock(&http->lock);
+}
+
+/* A new status line begins a new header: of the answer after "100". */
+static size_t
+on_header(char *data, size_t size, size_t count, void *arg)
+{
+	exchange *x = arg;
+	omb_buf *header = &x->response->header;
+	size_t len = size * count;
+
+	if (len > 5 && strncmp(data, "HTTP/", 5) == 0)
+		omb_buf_clear(header);
+	if (header->len + len > HEADER_MAX)
+	{
+		x->too_large = true;
+		return 0;
+	}
+	omb_buf_put(header, data, len);
+	return len;
+}
+
+static size_t
+on_body(char *data, size_t size, size_t count, void *arg)
+{
+	exchange *x = arg;
+	omb_http_response *response = x->response;
+	size_t len = size * count;
+	long status = 0;
+	size_t max;
+
+	(void) curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (x->request->into != NULL && (status == 200 || status == 206))
+	{
+		if (len > x->request->into_size - response->received)
+		{
+			x->too_large = true;
+			return 0;
+		}
+		memcpy((uint8_t *) x->request->into + response->received, data, len);
+		response->received += len;
+		return len;
+	}
+	max = status / 100 == 2 ? x->request->body_max : ERROR_BODY_MAX;
+	if (len > max - response->body.len)
+	{
+		if (status / 100 != 2)
+			return len; /* the beginning explains enough */
+		x->too_large = true;
+		return 0;
+	}
+	omb_buf_put(&response->body, data, len);
+	return len;
+}
+
+static size_t
+on_send(char *out, size_t size, size_t count, void *arg)
+{
+	exchange *x = arg;
+	size_t left = x->request->body_len - x->sent;
+	size_t len = size * count < left ? size * count : left;
+
+	if (len > 0)
+		memcpy(out, (const uint8_t *) x->request->body + x->sent, len);
+	x->sent += len;
+	return len;
+}
+
+/* The server wants the body again, on a new connection. */
+static int
+on_seek(void *arg, curl_off_t offset, int origin)
+{
+	exchange *x = arg;
+
+	if (origin != SEEK_SET || offset < 0 ||
+		(size_t) offset > x->request->body_len)
+		return CURL_SEEKFUNC_FAIL;
+	x->sent = (size_t) offset;
+	return CURL_SEEKFUNC_OK;
+}
+
+static int
+on_progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+	exchange *x = arg;
+
+	if (x->http->options.cancelled == NULL ||
+		!x->http->options.cancelled(x->http->options.arg))
+		return 0;
+	x->cancelled = true;
+	return 1;
+}
+
+/* What was asked for, as curl wants it. */
+static void
+set_request(exchange *x, struct curl_slist *headers)
+{
+	const omb_http_options *options = &x->http->options;
+	const omb_http_request *request = x->request;
+	CURL *curl = x->curl;
+
+	(void) curl_easy_setopt(curl, CURLOPT_URL, request->url);
+	(void) curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	(void) curl_easy_setopt(curl, CURLOPT_HTTP_VERSION,
+							(long) CURL_HTTP_VERSION_1_1);
+	(void) curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+	(void) curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	(void) curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+	(void) curl_easy_setopt(curl, CURLOPT_SSLVERSION,
+							(long) CURL_SSLVERSION_TLSv1_2);
+	(void) curl_easy_setopt(curl, CURLOPT_USERAGENT, "omsupply_backup");
+	(void) curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	(void) curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT,
+							(long) options->connect_seconds);
+	(void) curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	(void) curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME,
+							(long) options->stall_seconds);
+	(void) curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L * 1024);
+	(void) curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
+	if (x->http->ca_file != NULL)
+	{
+		(void) curl_easy_setopt(curl, CURLOPT_CAINFO, x->http->ca_file);
+		(void) curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+	}
+	if (x->http->proxy != NULL)
+		(void) curl_easy_setopt(curl, CURLOPT_PROXY, x->http->proxy);
+	(void) curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+	(void) curl_easy_setopt(curl, CURLOPT_HEADERDATA, x);
+	(void) curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+	(void) curl_easy_setopt(curl, CURLOPT_WRITEDATA, x);
+	(void) curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+	(void) curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	(void) curl_easy_setopt(curl, CURLOPT_XFERINFODATA, x);
+
+	if (strcmp(request->method, "HEAD") == 0)
+		(void) curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+	else if (strcmp(request->method, "PUT") == 0 ||
+			 strcmp(request->method, "POST") == 0)
+	{
+		/* POST in curl's way would add a Content-Type to what is signed */
+		(void) curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+		(void) curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE,
+								(curl_off_t) request->body_len);
+		(void) curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_send);
+		(void) curl_easy_setopt(curl, CURLOPT_READDATA, x);
+		(void) curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek);
+		(void) curl_easy_setopt(curl, CURLOPT_SEEKDATA, x);
+		(void) curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+	}
+	else
+		(void) curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+}
+
+/* The part of the URL that says which server, for messages. */
+static char *
+server_of(const char *url)
+{
+	const char *start = strstr(url, "://");
+	size_t len;
+
+	start = start != NULL ? start + 3 : url;
+	len = strcspn(start, "/?");
+	return omb_format("%.*s", (int) len, start);
+}
+
+static omb_http_failure
+kind_of(CURLcode code)
+{
+	switch (code)
+	{
+		case CURLE_COULDNT_RESOLVE_HOST:
+		case CURLE_COULDNT_RESOLVE_PROXY:
+			return OMB_HTTP_RESOLVE;
+		case CURLE_COULDNT_CONNECT:
+			return OMB_HTTP_CONNECT;
+		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_SSL_CERTPROBLEM:
+		case CURLE_SSL_ISSUER_ERROR:
+			return OMB_HTTP_TLS;
+		case CURLE_OPERATION_TIMEDOUT:
+			return OMB_HTTP_TIMEOUT;
+		case CURLE_GOT_NOTHING:
+		case CURLE_PARTIAL_FILE:
+		case CURLE_RECV_ERROR:
+		case CURLE_SEND_ERROR:
+		case CURLE_SEND_FAIL_REWIND:
+		case CURLE_SSL_CONNECT_ERROR:
+		case CURLE_UNSUPPORTED_PROTOCOL: /* not HTTP what came */
+		case CURLE_WEIRD_SERVER_REPLY:
+		case CURLE_HTTP2:
+			return OMB_HTTP_CUT;
+		default:
+			return OMB_HTTP_OTHER;
+	}
+}
+
+static omb_status
+explain(const exchange *x, CURLcode code, const char *reason, omb_error *err)
+{
+	char *server = server_of(x->request->url);
+	const char *text = reason[0] != '\0' ? reason : curl_easy_strerror(code);
+
+	if (x->cancelled)
+	{
+		x->response->failure = OMB_HTTP_CANCELLED;
+		(void) omb_error_set(err, OMB_CANCELLED, "stopped on request");
+		free(server);
+		return err->status;
+	}
+	if (x->too_large)
+	{
+		x->response->failure = OMB_HTTP_TOO_LARGE;
+		(void) omb_error_set(err, OMB_FAILED,
+							 "\"%s\" sent more than was asked for", server);
+		free(server);
+		return err->status;
+	}
+	x->response->failure = kind_of(code);
+	switch (x->response->failure)
+	{
+		case OMB_HTTP_RESOLVE:
+			(void) omb_error_set(
+				err, OMB_FAILED,
+				"could not find the address of server \"%s\": %s", server,
+				text);
+			omb_error_hint(err, "Check the name, and that this machine "
+								"reaches the Internet and its DNS server.");
+			break;
+		case OMB_HTTP_CONNECT:
+			(void) omb_error_set(err, OMB_FAILED,
+								 "could not connect to server \"%s\": %s",
+								 server, text);
+			break;
+		case OMB_HTTP_TLS:
+			(void) omb_error_set(err, OMB_FAILED,
+								 "could not verify the certificate of server "
+								 "\"%s\": %s",
+								 server, text);
+			omb_error_hint(err,
+						   "Check the server's name and this machine's "
+						   "clock. For a server with its own authority, "
+						   "give the authority's certificate as CA file.");
+			break;
+		case OMB_HTTP_TIMEOUT:
+			(void) omb_error_set(err, OMB_FAILED,
+								 "server \"%s\" did not answer in time: %s",
+								 server, text);
+			break;
+		case OMB_HTTP_CUT:
+			(void) omb_error_set(err, OMB_FAILED,
+								 "lost the connection to server \"%s\": %s",
+								 server, text);
+			break;
+		default:
+			(void) omb_error_set(err, OMB_FAILED,
+								 "request to server \"%s\" failed: %s", server,
+								 text);
+			break;
+	}
+	free(server);
+	return err->status;
+}
+
+omb_status
+omb_http_perform(omb_http *http, const omb_http_request *request,
+				 omb_http_response *response, omb_error *err)
+{
+	char reason[CURL_ERROR_SIZE] = "";
+	struct curl_slist *headers = NULL;
+	exchange x = { .http = http, .request = request, .response = response };
+	CURLcode code;
+	long status = 0;
+	size_t i;
+
+	response->status = 0;
+	response->failure = OMB_HTTP_OTHER;
+	response->received = 0;
+	omb_buf_clear(&response->header);
+	omb_buf_clear(&response->body);
+	x.curl = take_handle(http);
+	if (x.curl == NULL)
+		return omb_error_set(err, OMB_FAILED, "could not start libcurl");
+	/* asking before sending costs a round trip, and a second where a server
+	 * does not know how to answer */
+	headers = curl_slist_append(headers, "Expect:");
+	for (i = 0; i < request->header_count; i++)
+		headers = curl_slist_append(headers, request->header[i]);
+	set_request(&x, headers);
+	(void) curl_easy_setopt(x.curl, CURLOPT_ERRORBUFFER, reason);
+	code = curl_easy_perform(x.curl);
+	(void) curl_easy_getinfo(x.curl, CURLINFO_RESPONSE_CODE, &status);
+	response->status = (int) status;
+	if (code == CURLE_OK && status > 0)
+		response->failure = OMB_HTTP_ANSWERED;
+	else
+		(void) explain(&x, code, reason, err);
+	give_handle(http, x.curl);
+	curl_slist_free_all(headers);
+	return err->status;
+}
+
+bool
+omb_http_header(const omb_http_response *response, const char *name, char *out,
+				size_t size)
+{
+	const char *at = (const char *) response->header.data;
+	const char *end = at + response->header.len;
+	size_t name_len = strlen(name);
+
+	while (at != NULL && at < end)
+	{
+		const char *stop = memchr(at, '\n', (size_t) (end - at));
+		size_t len = (size_t) ((stop != NULL ? stop : end) - at);
+
+		if (len > name_len && at[name_len] == ':' &&
+			strncasecmp(at, name, name_len) == 0)
+		{
+			const char *value = at + name_len + 1;
+			size_t left = len - name_len - 1;
+
+			while (left > 0 && (*value == ' ' || *value == '\t'))
+			{
+				value++;
+				left--;
+			}
+			while (left > 0 && strchr(" \t\r", value[left - 1]) != NULL)
+				left--;
+			if (left >= size)
+				left = size - 1;
+			memcpy(out, value, left);
+			out[left] = '\0';
+			return true;
+		}
+		at += len + 1;
+	}
+	return false;
+}
+
+bool
+omb_http_date(const omb_http_response *response, int64_t *time)
+{
+	char text[64];
+	time_t seconds;
+
+	if (!omb_http_header(response, "date", text, sizeof(text)))
+		return false;
+	seconds = curl_getdate(text, NULL);
+	if (seconds == (time_t) -1)
+		return false;
+	*time = (int64_t) seconds * 1000000;
+	return true;
+}
+
+void
+omb_http_response_free(omb_http_response *response)
+{
+	omb_buf_free(&response->header);
+	omb_buf_free(&response->body);
+}

@@ -1,0 +1,28 @@
+/*
+ * s3head.h: is there an object in the bucket, and which?
+ */
+#ifndef OMB_STORE_S3HEAD_H
+#define OMB_STORE_S3HEAD_H
+
+#include "store/s3client.h"
+
+/* The header that says which upload an object came from. */
+#define OMB_S3_MARK_HEADER "x-amz-meta-omb-upload"
+/* 128 random bits as hex digits, and a terminator. */
+#define OMB_S3_MARK_TEXT 33
+
+typedef struct omb_s3_found
+{
+	uint64_t size;
+	char etag[128];				 /* as the server writes it; may be "" */
+	char mark[OMB_S3_MARK_TEXT]; /* of its upload, or "" */
+} omb_s3_found;
+
+/*
+ * Look at an object. OMB_NOT_FOUND only when the server says that there is no
+ * object of that name, in a bucket that is there.
+ */
+extern omb_status omb_s3_head(omb_s3_client *client, const char *name,
+							  omb_s3_found *found, omb_error *err);
+
+#endif
