@@ -126,7 +126,7 @@ read_rules(const number_option numbers[RULE_COUNT], omb_retain_rules *rules,
 int
 omb_command_expire(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL };
+	omb_repository_options where = { NULL, NULL, NULL, NULL };
 	number_option numbers[RULE_COUNT] = {
 		{ "keep-last", offsetof(omb_retain_rules, keep_last), NULL },
 		{ "keep-days", offsetof(omb_retain_rules, keep_days), NULL },

@@ -90,7 +90,7 @@ show_entries(omb_manifest *manifest, omb_json *json, omb_error *err)
 int
 omb_command_info(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL };
+	omb_repository_options where = { NULL, NULL, NULL, NULL };
 	bool as_json = false;
 	const omb_option options[] = {
 		OMB_REPOSITORY_OPTIONS(where),

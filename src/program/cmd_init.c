@@ -5,7 +5,7 @@
 #include "program/options.h"
 
 #include "base/file.h"
-#include "store/directory.h"
+#include "store/url.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,17 +16,19 @@ static const omb_command command = {
 	"paper: with it the backups can be read when the key file is lost.\n"
 };
 
-/* Make the directory, durable in its parent. */
+/* Make the directory, durable in its parent; elsewhere nothing is needed. */
 static omb_status
-make_directory(const char *path, omb_error *err)
+make_directory(const char *location, omb_error *err)
 {
-	char *absolute = omb_path_absolute(path);
-	char *parent = omb_path_parent(absolute);
+	char *path = omb_url_directory(location);
+	char *absolute = path ? omb_path_absolute(path) : NULL;
+	char *parent = path ? omb_path_parent(absolute) : NULL;
 
-	if (omb_directory_create(absolute, 0700, err) == OMB_OK)
+	if (path != NULL && omb_directory_create(absolute, 0700, err) == OMB_OK)
 		(void) omb_directory_sync(parent, err);
 	free(parent);
 	free(absolute);
+	free(path);
 	return err->status;
 }
 
@@ -44,11 +46,13 @@ show_code(const char *code, const char *key_file)
 int
 omb_command_init(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL };
+	omb_repository_options where = { NULL, NULL, NULL, NULL };
 	bool no_encryption = false;
 	const omb_option options[] = {
-		{ "repository", "DIR", "directory to make the repository in",
+		{ "repository", "DIR-or-URL", "where to make the repository",
 		  &where.repository, NULL, NULL },
+		{ "credentials", "FILE", "secrets for the repository's store",
+		  &where.credentials, NULL, NULL },
 		{ "key-file", "FILE", "key file to create, outside the data directory",
 		  &where.key_file, NULL, NULL },
 		{ "no-encryption", NULL, "anybody with the files can read the backups",
@@ -56,6 +60,7 @@ omb_command_init(int argc, char **argv)
 	};
 	omb_error err = OMB_ERROR_INIT;
 	omb_repository *repo = NULL;
+	omb_store *store = NULL;
 	char code[OMB_RECOVERY_CODE_TEXT];
 	int status = omb_options_parse(&command, options,
 								   sizeof(options) / sizeof(options[0]), argc,
@@ -69,9 +74,10 @@ omb_command_init(int argc, char **argv)
 	else if (!no_encryption && where.key_file == NULL)
 		(void) omb_error_set(&err, OMB_USAGE, "--key-file is missing");
 	else if (make_directory(where.repository, &err) == OMB_OK &&
-			 omb_repository_prepare(omb_store_directory_new(where.repository),
-									!no_encryption, where.key_file, code,
-									&repo, &err) == OMB_OK)
+			 omb_store_open_url(where.repository, where.credentials, &store,
+								&err) == OMB_OK &&
+			 omb_repository_prepare(store, !no_encryption, where.key_file,
+									code, &repo, &err) == OMB_OK)
 	{
 		if (!no_encryption)
 			show_code(code, where.key_file);

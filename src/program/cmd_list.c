@@ -83,7 +83,7 @@ show_backup(const char *id, void *arg, omb_error *err)
 int
 omb_command_list(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL };
+	omb_repository_options where = { NULL, NULL, NULL, NULL };
 	bool as_json = false;
 	const omb_option options[] = {
 		OMB_REPOSITORY_OPTIONS(where),

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "pgfmt/lsn.h"
+#include "store/url.h"
 #include "task/restore.h"
 
 #include <inttypes.h>
@@ -368,6 +369,8 @@ run(arguments *args, omb_error *err)
 	char *pgdata = args->pgdata ? omb_path_absolute(args->pgdata) : NULL;
 	char *program = own_path();
 	char *key_file = NULL;
+	char *location = NULL;
+	char *credentials = NULL;
 
 	memset(&config, 0, sizeof(config));
 	memset(&result, 0, sizeof(result));
@@ -394,6 +397,11 @@ run(arguments *args, omb_error *err)
 								"omsupply_backup key --recovery-code-file "
 								"FILE NEW-KEY-FILE");
 		}
+		location = omb_url_absolute(args->where.repository);
+		if (args->where.credentials != NULL)
+			credentials = omb_path_absolute(args->where.credentials);
+		config.location = location;
+		config.credentials = credentials;
 		config.key_file = key_file;
 		config.program = program;
 		config.pgdata = pgdata;
@@ -420,6 +428,8 @@ run(arguments *args, omb_error *err)
 	free_maps(moves, args->maps.count);
 	free(args->maps.value);
 	free(args->databases.value);
+	free(location);
+	free(credentials);
 	free(key_file);
 	free(program);
 	free(pgdata);

@@ -56,7 +56,8 @@ get(omb_repository_options *where, const omb_wal_request *request)
 
 	omb_repository_options_complete(where);
 	if (request->spool != NULL && where->repository != NULL)
-		done = omb_wal_get_spooled(where->repository, request, &ahead);
+		done = omb_wal_get_spooled(where->repository, where->credentials,
+								   request, &ahead);
 	if (done && ahead)
 		return OMB_EXIT_DONE;
 	if (omb_repository_options_open(where, &repo, &err) == OMB_OK && !done)
@@ -77,7 +78,7 @@ get(omb_repository_options *where, const omb_wal_request *request)
 int
 omb_command_wal_get(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL };
+	omb_repository_options where = { NULL, NULL, NULL, NULL };
 	const char *jobs_text = NULL;
 	const char *directory = NULL;
 	const char *last_needed = NULL;

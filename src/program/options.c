@@ -115,6 +115,8 @@ omb_repository_options_complete(omb_repository_options *options)
 {
 	if (options->repository == NULL)
 		options->repository = getenv("OMSUPPLY_BACKUP_REPOSITORY");
+	if (options->credentials == NULL)
+		options->credentials = getenv("OMSUPPLY_BACKUP_CREDENTIALS");
 	if (options->key_file == NULL && options->code_file == NULL)
 		options->key_file = getenv("OMSUPPLY_BACKUP_KEY_FILE");
 }
@@ -142,9 +144,9 @@ omb_repository_options_open(omb_repository_options *options,
 									   options->code_file,
 								   CODE_FILE_MAX, &code, err) != OMB_OK)
 		return err->status;
-	(void) omb_repository_open_at(options->repository, options->key_file,
-								  from_code ? omb_buf_text(&code) : NULL, out,
-								  err);
+	(void) omb_repository_open_url(
+		options->repository, options->credentials, options->key_file,
+		from_code ? omb_buf_text(&code) : NULL, out, err);
 	if (code.data != NULL)
 		omb_wipe(code.data, code.cap);
 	omb_buf_free(&code);

@@ -56,18 +56,29 @@ typedef struct omb_repository_options
 	const char *repository;
 	const char *key_file;
 	const char *code_file;
+	const char *credentials; /* file with the secrets for the store */
 } omb_repository_options;
 
 /* Initializers for a table of omb_option. */
-#define OMB_REPOSITORY_OPTIONS(to)                                           \
-	{ "repository",		"DIR", "repository (or OMSUPPLY_BACKUP_REPOSITORY)", \
-	  &(to).repository, NULL,  NULL },                                       \
-		{ "key-file",	  "FILE", "key file (or OMSUPPLY_BACKUP_KEY_FILE)",  \
-		  &(to).key_file, NULL,	  NULL },                                    \
-	{                                                                        \
-		"recovery-code-file", "FILE",                                        \
-			"file with the recovery code, \"-\" for standard input",         \
-			&(to).code_file, NULL, NULL                                      \
+#define OMB_REPOSITORY_OPTIONS(to)                                               \
+	{ "repository",                                                              \
+	  "DIR-or-URL",                                                              \
+	  "repository (or OMSUPPLY_BACKUP_REPOSITORY)",                              \
+	  &(to).repository,                                                          \
+	  NULL,                                                                      \
+	  NULL },                                                                    \
+		{ "credentials",                                                         \
+		  "FILE",                                                                \
+		  "secrets for the repository's store (or OMSUPPLY_BACKUP_CREDENTIALS)", \
+		  &(to).credentials,                                                     \
+		  NULL,                                                                  \
+		  NULL },                                                                \
+		{ "key-file",	  "FILE", "key file (or OMSUPPLY_BACKUP_KEY_FILE)",      \
+		  &(to).key_file, NULL,	  NULL },                                        \
+	{                                                                            \
+		"recovery-code-file", "FILE",                                            \
+			"file with the recovery code, \"-\" for standard input",             \
+			&(to).code_file, NULL, NULL                                          \
 	}
 
 /* Take what is not given from the environment and open the repository. */

@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "repo/revision.h"
-#include "store/directory.h"
+#include "store/url.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -213,22 +213,26 @@ omb_repository_directory(const omb_repository *repo)
 	return repo->store->directory;
 }
 
-omb_store *
-omb_repository_store(const char *location)
-{
-	return omb_store_directory_new(location);
-}
-
 omb_status
 omb_repository_open_at(const char *location, const char *key_file,
 					   const char *code, omb_repository **out, omb_error *err)
 {
-	omb_store *store = omb_repository_store(location);
+	return omb_repository_open_url(location, NULL, key_file, code, out, err);
+}
+
+omb_status
+omb_repository_open_url(const char *location, const char *credentials,
+						const char *key_file, const char *code,
+						omb_repository **out, omb_error *err)
+{
+	omb_store *store;
 	omb_repository_facts facts;
 	omb_secret secret;
 
 	*out = NULL;
 	memset(&secret, 0, sizeof(secret));
+	if (omb_store_open_url(location, credentials, &store, err) != OMB_OK)
+		return err->status;
 	if (omb_repository_look(store, &facts, err) != OMB_OK)
 		;
 	else if (!facts.encrypted)

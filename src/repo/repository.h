@@ -61,13 +61,15 @@ extern omb_status omb_repository_check(omb_repository *repo, omb_error *err);
 /* The local directory that the repository is in; NULL when it is in none. */
 extern const char *omb_repository_directory(const omb_repository *repo);
 
-/* The store at a location, whether or not a repository is in it. */
-extern omb_store *omb_repository_store(const char *location);
-
 /*
- * Open the directory repository at location with a key file, a recovery code
- * (when key_file is NULL) or, when it is unencrypted, neither.
+ * Open the repository at a location (store/url.h) with a key file, a recovery
+ * code (when key_file is NULL) or, when it is unencrypted, neither.
+ * credentials is the file with the secrets for the store, or NULL.
  */
+extern omb_status omb_repository_open_url(
+	const char *location, const char *credentials, const char *key_file,
+	const char *code, omb_repository **out, omb_error *err);
+/* The same without credentials. */
 extern omb_status omb_repository_open_at(const char *location,
 										 const char *key_file,
 										 const char *code,

@@ -54,6 +54,11 @@ omb_restore_command(const omb_recovery_settings *settings)
 	put_shell(&out, settings->program);
 	omb_buf_printf(&out, " wal-get --repository ");
 	put_shell(&out, settings->repository);
+	if (settings->credentials != NULL)
+	{
+		omb_buf_printf(&out, " --credentials ");
+		put_shell(&out, settings->credentials);
+	}
 	if (settings->key_file != NULL)
 	{
 		omb_buf_printf(&out, " --key-file ");

@@ -9,7 +9,8 @@
 typedef struct omb_recovery_settings
 {
 	const char *program;	   /* absolute path of this program */
-	const char *repository;	   /* absolute */
+	const char *repository;	   /* absolute directory, or a URL */
+	const char *credentials;   /* absolute, or NULL */
 	const char *key_file;	   /* absolute, or NULL */
 	const char *target_action; /* promote, pause, shutdown */
 	const omb_target *target;

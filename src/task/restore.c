@@ -366,7 +366,10 @@ write_settings(const restore *r, omb_error *err)
 	omb_recovery_settings settings;
 
 	settings.program = r->config->program;
-	settings.repository = r->config->repo->store->location;
+	settings.repository = r->config->location ?
+							  r->config->location :
+							  r->config->repo->store->location;
+	settings.credentials = r->config->credentials;
 	settings.key_file = r->config->key_file;
 	settings.target_action = r->config->target_action;
 	settings.target = &r->config->target;

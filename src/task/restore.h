@@ -13,10 +13,13 @@
 typedef struct omb_restore_config
 {
 	omb_repository *repo;
-	const char *key_file; /* absolute, or NULL */
-	const char *program;  /* absolute */
-	const char *pgdata;	  /* absolute */
-	const char *backup;	  /* or NULL to choose */
+	/* the repository's URL, as the server is to find it; NULL: store's */
+	const char *location;
+	const char *credentials; /* file with the store's secrets, or NULL */
+	const char *key_file;	 /* absolute, or NULL */
+	const char *program;	 /* absolute */
+	const char *pgdata;		 /* absolute */
+	const char *backup;		 /* or NULL to choose */
 	omb_target target;
 	const char *target_action;
 	const omb_tablespace_move *move;

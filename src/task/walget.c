@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "pgfmt/walname.h"
+#include "store/url.h"
 #include "task/prefetch.h"
 #include "task/walfetch.h"
 
@@ -83,8 +84,8 @@ check_gap(omb_repository *repo, const omb_wal_request *request, omb_error *err)
 }
 
 bool
-omb_wal_get_spooled(const char *location, const omb_wal_request *request,
-					bool *ahead)
+omb_wal_get_spooled(const char *location, const char *credentials,
+					const omb_wal_request *request, bool *ahead)
 {
 	omb_error ignored = OMB_ERROR_INIT;
 	omb_store *store;
@@ -98,9 +99,10 @@ omb_wal_get_spooled(const char *location, const omb_wal_request *request,
 		!omb_spool_open(&spool, request->spool, false))
 		return false;
 	omb_spool_ask(&spool, request->file);
-	store = omb_repository_store(location);
 	/* only what the repository holds now is right */
 	taken =
+		omb_store_open_url(location, credentials, &store, &ignored) ==
+			OMB_OK &&
 		omb_wal_find_in(store, request->file, &object, &ignored) == OMB_OK &&
 		omb_spool_take(&spool, &object, request->path);
 	*ahead = taken && !omb_spool_lock(&spool);

@@ -18,11 +18,11 @@ typedef struct omb_wal_request
 
 /*
  * Take the file from the spool when it is there and the repository at
- * location holds the same; no key is needed. False when not: that says
+ * location, with the file of credentials or NULL, holds the same; no key is needed. False when not: that says
  * nothing about the repository. *ahead tells whether somebody is fetching
  * what follows.
  */
-extern bool omb_wal_get_spooled(const char *location,
+extern bool omb_wal_get_spooled(const char *location, const char *credentials,
 								const omb_wal_request *request, bool *ahead);
 
 /*

@@ -271,7 +271,7 @@ remove_backup(world *w, size_t i)
 }
 
 /* A pack that no manifest names. */
-static void
+static void __attribute__((unused))
 put_orphan(omb_repository *repo, uint8_t sha256[OMB_SHA256_SIZE])
 {
 	omb_pack_table *table = omb_pack_table_new();
@@ -417,7 +417,7 @@ append_object(const omb_store_entry *entry, void *arg, omb_error *err)
 }
 
 /* Names and sizes of all objects. */
-static char *
+static __attribute__((unused)) char *
 objects(omb_repository *repo, omb_buf *out)
 {
 	omb_error err = OMB_ERROR_INIT;
@@ -428,7 +428,7 @@ objects(omb_repository *repo, omb_buf *out)
 	return omb_buf_text(out);
 }
 
-static size_t
+static size_t __attribute__((unused))
 occurrences(const char *text, const char *part)
 {
 	size_t n = 0;

@@ -1,0 +1,343 @@
+/*
+ * mirror.c: copying a repository from one store to another.
+ *
+ * The work is done in rounds. Each looks at the source anew and sends what is
+ * missing; a round ends early when its time is over, so that WAL that was
+ * archived meanwhile does not wait for the packs of a backup. A round that
+ * only counts tells what is missing.
+ */
+#include "task/mirror.h"
+
+#include "base/text.h"
+#include "repo/unfinished.h"
+#include "task/mirrorrun.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Rounds in a row that send nothing, before it is left at that. */
+#define IDLE_ROUNDS_MAX 5
+
+void
+omb_mirror_config_init(omb_mirror_config *config)
+{
+	memset(config, 0, sizeof(*config));
+	config->jobs = 4;
+	config->round_seconds = OMB_MIRROR_ROUND;
+	config->max_failures = OMB_MIRROR_FAILURES;
+}
+
+char *
+omb_mirror_list_path(const omb_store *from, const omb_store *to)
+{
+	uint8_t sha256[OMB_SHA256_SIZE];
+	char hex[2 * OMB_SHA256_SIZE + 1];
+
+	if (from->directory == NULL)
+		return NULL;
+	omb_sha256(to->location, strlen(to->location), sha256);
+	(void) omb_hex_format(sha256, sizeof(sha256), hex);
+	hex[16] = '\0';
+	return omb_format("%s/" OMB_CACHE_FOLDER "/target-%s-list",
+					  from->directory, hex);
+}
+
+/* ---- what the target has ---- */
+
+typedef struct listing
+{
+	omb_mirror_run *r;
+	char *folder; /* of the last object */
+	omb_mirror_items folders;
+} listing;
+
+static omb_status
+note_object(const omb_store_entry *entry, void *arg, omb_error *err)
+{
+	listing *l = arg;
+	const char *slash = strrchr(entry->name, '/');
+	size_t len = slash ? (size_t) (slash - entry->name) : 0;
+
+	omb_mirror_sender_note(l->r->sender, entry->name, entry->size);
+	if (l->folder == NULL || strlen(l->folder) != len ||
+		strncmp(l->folder, entry->name, len) != 0)
+	{
+		free(l->folder);
+		l->folder = omb_format("%.*s", (int) len, entry->name);
+		(void) omb_mirror_items_add(&l->folders, l->folder, 0);
+	}
+	return OMB_OK;
+}
+
+/*
+ * Somebody may have been killed between putting an object under its name and
+ * making that durable; from now on we rely on what we see.
+ */
+static omb_status
+settle_folders(omb_mirror_run *r, const omb_mirror_items *folders,
+			   omb_error *err)
+{
+	size_t i;
+
+	for (i = 0; i < folders->count && err->status == OMB_OK; i++)
+	{
+		char *folder = folders->item[i].name;
+		char *slash;
+
+		(void) omb_store_settle(r->config->to, folder, err);
+		while (err->status == OMB_OK && (slash = strrchr(folder, '/')) != NULL)
+		{
+			*slash = '\0';
+			(void) omb_store_settle(r->config->to, folder, err);
+		}
+	}
+	return err->status;
+}
+
+omb_status
+omb_mirror_list_target(omb_mirror_run *r, omb_error *err)
+{
+	listing l;
+
+	memset(&l, 0, sizeof(l));
+	l.r = r;
+	r->config->progress("listing the target", 0, 0, r->config->arg);
+	omb_mirror_set_clear(omb_mirror_sender_known(r->sender));
+	if (omb_store_list(r->config->to, "", true, note_object, &l, err) ==
+			OMB_OK &&
+		!r->config->dry_run)
+		(void) settle_folders(r, &l.folders, err);
+	omb_mirror_items_clear(&l.folders);
+	free(l.folder);
+	r->fresh = err->status == OMB_OK;
+	r->listed_at = omb_time_now();
+	return err->status;
+}
+
+/* A target without "repository" may have keys of an earlier run of ours. */
+static omb_status
+check_stranger(const omb_store_entry *entry, void *arg, omb_error *err)
+{
+	omb_mirror_run *r = arg;
+	omb_object *object = NULL;
+
+	if (strncmp(entry->name, "lost+found", 10) == 0)
+		return OMB_OK;
+	if (strncmp(entry->name, "keys/", 5) == 0 &&
+		omb_store_open(r->config->from, entry->name, &object, err) == OMB_OK)
+	{
+		omb_object_close(object);
+		return OMB_OK;
+	}
+	if (err->status != OMB_OK && err->status != OMB_NOT_FOUND)
+		return err->status;
+	omb_error_clear(err);
+	(void) omb_error_set(err, OMB_REFUSED,
+						 "target \"%s\" is neither empty nor a repository",
+						 r->config->to->location);
+	omb_error_detail(err, "It contains \"%s\".", entry->name);
+	omb_error_hint(err, "Give a target that is empty.");
+	return err->status;
+}
+
+/* The target is empty, or holds the same repository. */
+static omb_status
+check_target(omb_mirror_run *r, omb_error *err)
+{
+	const char *location = r->config->to->location;
+	omb_repository_facts facts;
+
+	if (omb_repository_look(r->config->to, &facts, err) == OMB_OK)
+	{
+		if (memcmp(facts.id, r->facts.id, sizeof(facts.id)) == 0)
+			return OMB_OK;
+		(void) omb_error_set(err, OMB_REFUSED,
+							 "target \"%s\" holds another repository",
+							 location);
+		omb_error_hint(err, "Give each repository a target of its own.");
+		return err->status;
+	}
+	if (err->status != OMB_NOT_FOUND)
+		return err->status;
+	omb_error_clear(err);
+	r->is_new = true;
+	if (omb_store_list(r->config->to, "", true, check_stranger, r, err) ==
+			OMB_OK &&
+		r->listed_before > 0 && !r->config->reconcile)
+	{
+		(void) omb_error_set(err, OMB_REFUSED,
+							 "target \"%s\" is empty, but was not before",
+							 location);
+		omb_error_hint(err, "Check that its disk or share is mounted. If it "
+							"was emptied on purpose, run the mirror with "
+							"--reconcile.");
+	}
+	return err->status;
+}
+
+/* Read the list of the target that the last run has left. */
+static bool
+load_list(omb_mirror_run *r)
+{
+	omb_error ignored = OMB_ERROR_INIT;
+	omb_mirror_list list;
+	int64_t age;
+
+	if (r->config->list_path == NULL ||
+		omb_mirror_set_load(omb_mirror_sender_known(r->sender),
+							r->config->list_path, r->facts.id, &list,
+							&ignored) != OMB_OK)
+		return false;
+	r->listed_before = list.count;
+	r->listed_at = list.listed_at;
+	age = omb_time_now() - list.listed_at;
+	return !list.is_open && age >= 0 &&
+		   age < (int64_t) OMB_MIRROR_LIST_AGE * 1000000;
+}
+
+static void
+save_list(omb_mirror_run *r, bool is_open)
+{
+	omb_error ignored = OMB_ERROR_INIT;
+
+	/* without it the next run lists the target, and that is all */
+	if (r->config->list_path != NULL && !r->config->dry_run)
+		(void) omb_mirror_set_save(omb_mirror_sender_known(r->sender),
+								   r->config->list_path, r->facts.id, is_open,
+								   r->listed_at, &ignored);
+}
+
+/* ---- rounds ---- */
+
+static omb_status
+count_missing(omb_mirror_run *r, omb_error *err)
+{
+	omb_mirror_sender_count(r->sender, true);
+	(void) omb_mirror_round(r, err);
+	omb_mirror_sender_count(r->sender, false);
+	return err->status;
+}
+
+static omb_status
+do_rounds(omb_mirror_run *r, omb_mirror_result *result, omb_error *err)
+{
+	uint64_t objects = 0;
+	int idle = 0;
+
+	do
+	{
+		if (omb_mirror_round(r, err) != OMB_OK)
+			return err->status;
+		omb_mirror_sender_result(r->sender, result);
+		idle = result->objects == objects ? idle + 1 : 0;
+		objects = result->objects;
+	} while (omb_mirror_sender_again(r->sender) && idle < IDLE_ROUNDS_MAX);
+	return OMB_OK;
+}
+
+/* What is missing at the end is an error. */
+static omb_status
+judge(omb_mirror_run *r, const omb_mirror_result *result, omb_error *err)
+{
+	const omb_error *stop = omb_mirror_sender_stopped(r->sender);
+	const omb_error *first = omb_mirror_sender_problem(r->sender);
+	char size[OMB_SIZE_TEXT];
+
+	if (result->missing == 0)
+		return OMB_OK;
+	if (stop != NULL)
+	{
+		*err = *stop;
+		(void) omb_error_context(err, "the mirror was given up");
+	}
+	else
+	{
+		(void) omb_error_set(err,
+							 result->damaged > 0 ? OMB_DAMAGED : OMB_FAILED,
+							 "the copy of the repository is not complete");
+		if (result->damaged > 0)
+			omb_error_hint(err, "Run: omsupply_backup verify");
+	}
+	if (first != NULL && stop == NULL)
+		omb_error_detail(
+			err,
+			"%" PRIu64 " objects, %s, %" PRIu64 " backups among "
+			"them, are missing at \"%s\". The first failure was: "
+			"%s.",
+			result->missing, omb_size_format(result->bytes_missing, size),
+			result->backups_missing, r->config->to->location, first->message);
+	else
+		omb_error_detail(err,
+						 "%" PRIu64 " objects, %s, %" PRIu64 " backups among "
+						 "them, are missing at \"%s\".",
+						 result->missing,
+						 omb_size_format(result->bytes_missing, size),
+						 result->backups_missing, r->config->to->location);
+	return err->status;
+}
+
+static bool
+is_incomplete(const omb_mirror_run *r, const omb_mirror_result *result)
+{
+	return result->failed > 0 || omb_mirror_sender_again(r->sender) ||
+		   omb_mirror_sender_stopped(r->sender) != NULL;
+}
+
+/* The target is ours, and locked unless nothing is written. */
+static omb_status
+mirror_locked(omb_mirror_run *r, bool have_list, omb_mirror_result *result,
+			  omb_error *err)
+{
+	if ((!have_list || r->config->reconcile || r->is_new) &&
+		omb_mirror_list_target(r, err) != OMB_OK)
+		return err->status;
+	if (count_missing(r, err) != OMB_OK)
+		return err->status;
+	omb_mirror_sender_result(r->sender, result);
+	if (r->config->dry_run)
+		return OMB_OK;
+	if (result->missing > 0)
+	{
+		save_list(r, true);
+		/* what was archived while we worked is for the next run */
+		if (do_rounds(r, result, err) == OMB_OK && is_incomplete(r, result))
+			(void) count_missing(r, err);
+		else
+			omb_mirror_sender_forget_count(r->sender);
+		omb_mirror_sender_result(r->sender, result);
+	}
+	result->listed = r->fresh;
+	if (err->status == OMB_OK)
+		save_list(r, false);
+	return err->status == OMB_OK ? judge(r, result, err) : err->status;
+}
+
+omb_status
+omb_mirror(const omb_mirror_config *config, omb_mirror_result *result,
+		   omb_error *err)
+{
+	omb_lock *lock = NULL;
+	bool have_list;
+	omb_mirror_run r;
+
+	memset(&r, 0, sizeof(r));
+	memset(result, 0, sizeof(*result));
+	r.config = config;
+	if (config->newest > 0 && config->repo == NULL)
+		return omb_error_set(err, OMB_USAGE,
+							 "choosing backups to mirror needs the key");
+	if (omb_repository_look(config->from, &r.facts, err) != OMB_OK)
+		return err->status;
+	r.sender = omb_mirror_sender_new(config, r.facts.id);
+	have_list = load_list(&r);
+	if (check_target(&r, err) == OMB_OK &&
+		(config->dry_run ||
+		 omb_store_lock(config->to, false, &lock, err) == OMB_OK))
+		(void) mirror_locked(&r, have_list, result, err);
+	omb_store_unlock(lock);
+	omb_mirror_items_clear(&r.wal);
+	free(r.backup);
+	omb_mirror_sender_free(r.sender);
+	return err->status;
+}
