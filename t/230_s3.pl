@@ -114,11 +114,14 @@ sub allow
 	my ($on_bucket, $on_objects) = @_;
 	my $file = "$base/policy";
 	unlink $file;
-	append_to_file($file, '{ "Version": "2012-10-17", "Statement": [' . join(',', map {
-		my ($actions, $resource) = @$_;
-		'{ "Effect": "Allow", "Principal": { "AWS": [ "arn:aws:iam:::user/guest" ] }, "Action": ['
-		  . join(',', map { qq{"s3:$_"} } split ' ', $actions) . qq{], "Resource": "arn:aws:s3:::$resource" }}
-	} [ $on_bucket, 'test' ], [ $on_objects, 'test/guest/*' ]) . '] }');
+	my @statements;
+	for my $part ([ $on_bucket, 'test' ], [ $on_objects, 'test/guest/*' ])
+	{
+		my $actions = join ',', map { "\"s3:$_\"" } split ' ', $part->[0];
+		push @statements, '{ "Effect": "Allow", "Principal": { "AWS": [ "arn:aws:iam:::user/guest" ] }, '
+		  . "\"Action\": [ $actions ], \"Resource\": \"arn:aws:s3:::$part->[1]\" }";
+	}
+	append_to_file($file, '{ "Version": "2012-10-17", "Statement": [' . join(',', @statements) . '] }');
 	s3_ok({}, [ 'policy', $file ], "the policy allows $on_bucket $on_objects");
 	return;
 }

@@ -33,6 +33,7 @@ struct omb_http
 	omb_http_handle **idle; /* each with its open connection */
 	size_t idle_count;
 	size_t idle_cap;
+	pid_t pid; /* whose connections these are */
 };
 
 /* What the callbacks of one request share. */
@@ -67,6 +68,7 @@ omb_http_new(const omb_http_options *options)
 	if (options->proxy != NULL)
 		http->proxy = omb_strdup(options->proxy);
 	(void) pthread_mutex_init(&http->lock, NULL);
+	http->pid = getpid();
 	return http;
 }
 
@@ -100,6 +102,15 @@ take_handle(omb_http *http)
 	omb_http_handle *handle = NULL;
 
 	(void) pthread_mutex_lock(&http->lock);
+	if (http->pid != getpid())
+	{
+		/*
+		 * After a fork the connections are the parent's, and their numbers
+		 * may be those of other files by now: forget them as they are.
+		 */
+		http->idle_count = 0;
+		http->pid = getpid();
+	}
 	if (http->idle_count > 0)
 		handle = http->idle[--http->idle_count];
 	(void) pthread_mutex_unlock(&http->lock);

@@ -24,6 +24,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define PIECE 100000
 #define RACERS 4
@@ -435,6 +437,40 @@ test_replaced(omb_store *store)
 	ok(omb_store_remove(store, "r", &err) == OMB_OK, "clean up");
 }
 
+/* A child goes on with the store, and leaves its parent's connections alone. */
+static void
+test_fork(omb_store *store)
+{
+	char path[] = "/tmp/omb-test-XXXXXX";
+	omb_error err = OMB_ERROR_INIT;
+	unsigned int count = 0;
+	int file = mkstemp(path);
+	int status = -1;
+	pid_t child;
+	int fd;
+
+	ok(file >= 0 && omb_store_list(store, "", true, count_entry, &count,
+								   &err) == OMB_OK,
+	   "a connection is open");
+	child = fork();
+	if (child == 0)
+	{
+		/* what was a connection is a file now */
+		for (fd = 3; fd < 64; fd++)
+			if (fd != file)
+				(void) dup2(file, fd);
+		_exit(omb_store_list(store, "", true, count_entry, &count, &err) !=
+				  OMB_OK ||
+			  lseek(file, 0, SEEK_END) != 0 || close(63) != 0);
+	}
+	ok(child > 0 && waitpid(child, &status, 0) == child && status == 0,
+	   "a child of this process makes its own");
+	ok(omb_store_list(store, "", true, count_entry, &count, &err) == OMB_OK,
+	   "its parent keeps it");
+	(void) close(file);
+	(void) unlink(path);
+}
+
 static void
 test_lock_needs_a_sole_user(const omb_s3_config *config)
 {
@@ -469,6 +505,7 @@ run_suite(const omb_s3_config *config)
 	test_races(config);
 	test_sweeps(store, config);
 	test_replaced(store);
+	test_fork(store);
 	test_pages(store);
 	test_lock_needs_a_sole_user(config);
 	omb_store_free(store);
