@@ -24,6 +24,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -446,6 +447,7 @@ test_fork(omb_store *store)
 	unsigned int count = 0;
 	int file = mkstemp(path);
 	int status = -1;
+	struct stat st;
 	pid_t child;
 	int fd;
 
@@ -459,9 +461,13 @@ test_fork(omb_store *store)
 		for (fd = 3; fd < 64; fd++)
 			if (fd != file)
 				(void) dup2(file, fd);
-		_exit(omb_store_list(store, "", true, count_entry, &count, &err) !=
-				  OMB_OK ||
-			  lseek(file, 0, SEEK_END) != 0 || close(63) != 0);
+		if (omb_store_list(store, "", true, count_entry, &count, &err) !=
+			OMB_OK)
+			_exit(1);
+		for (fd = 3; fd < 64; fd++)
+			if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size != 0)
+				_exit(2);
+		_exit(0);
 	}
 	ok(child > 0 && waitpid(child, &status, 0) == child && status == 0,
 	   "a child of this process makes its own");
