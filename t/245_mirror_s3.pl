@@ -58,7 +58,7 @@ sub verifies
 }
 
 # what networks do
-set_rules('reset-up=3000 times=2 method=PUT', 'inner=InternalError times=2 method=PUT', 'status=503:SlowDown times=3');
+set_rules('reset-up=100 times=2 method=PUT', 'inner=InternalError times=2 method=PUT', 'status=503:SlowDown times=3');
 my ($s, $result, $e) = mirror($shaky);
 is($s, 0, 'it is mirrored over a network that fails') or diag($e);
 is($result->{backups_copied}, 1, 'the backup is there');

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 /* Headers of an answer; ours are below 2 kB. */
 #define HEADER_MAX (64 * 1024)
@@ -21,6 +22,7 @@ struct omb_http
 	char *ca_file;
 	char *proxy;
 	pthread_mutex_t lock;
+	pid_t owner; /* process that opened the connections */
 	CURL **idle; /* each with its open connection */
 	size_t idle_count;
 	size_t idle_cap;
@@ -58,7 +60,21 @@ omb_http_new(const omb_http_options *options)
 	if (options->proxy != NULL)
 		http->proxy = omb_strdup(options->proxy);
 	(void) pthread_mutex_init(&http->lock, NULL);
+	http->owner = getpid();
 	return http;
+}
+
+/*
+ * In the child of a fork the connections are still the parent's, and their
+ * descriptors may mean other files by now: they are neither used nor closed.
+ */
+static void
+forget_inherited(omb_http *http)
+{
+	if (http->owner == getpid())
+		return;
+	http->owner = getpid();
+	http->idle_count = 0;
 }
 
 void
@@ -68,6 +84,7 @@ omb_http_free(omb_http *http)
 
 	if (http == NULL)
 		return;
+	forget_inherited(http);
 	for (i = 0; i < http->idle_count; i++)
 		curl_easy_cleanup(http->idle[i]);
 	free(http->idle);
@@ -84,6 +101,7 @@ take_handle(omb_http *http)
 	CURL *curl = NULL;
 
 	(void) pthread_mutex_lock(&http->lock);
+	forget_inherited(http);
 	if (http->idle_count > 0)
 		curl = http->idle[--http->idle_count];
 	(void) pthread_mutex_unlock(&http->lock);
