@@ -170,7 +170,8 @@ with_spooled('the file of another repository', sub {
 	copy("$wal/$segments[3]", "$base/copy") or die $!;
 	unlink $_[0];
 	rename "$base/copy", $to or die $!; });
-with_spooled('a spool that vanishes', sub { system_or_bail('rm', '-rf', $spool) });
+# the process in the background may put a file there while it is removed
+with_spooled('a spool that vanishes', sub { wait_for('no spool', sub { system('rm', '-rf', $spool) == 0 && !-e $spool }) });
 
 mkdir $spool, 0755 or die $!;
 chmod 0755, $spool;
