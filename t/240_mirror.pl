@@ -12,6 +12,7 @@ use Omb;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 my $base = PostgreSQL::Test::Utils::tempdir('mirror');
 my $repo = { dir => "$base/repository", key => "$base/key" };
@@ -131,6 +132,13 @@ cmp_ok($killed, '>=', 5, 'the mirror was killed');
 is($s, 0, 'the next run completes the copy') or diag($e);
 ($status, $out, $err) = program({ dir => $slow, key => $repo->{key} }, 'list', '--json');
 is(scalar @{ decode_json($out) }, 2, 'both backups are listed there') or diag($out);
+
+# A limit: with all bytes but those of one piece ahead of the last piece it
+# cannot be faster.
+my $began = time;
+($s, $result, $e) = mirror("$base/limited", '--limit', '4MB');
+is($s, 0, 'a mirror with a limit') or diag($e);
+cmp_ok(time - $began, '>=', ($result->{bytes_copied} - 1024 * 1024) / (4 * 1024 * 1024) - 0.1, 'it keeps to the limit');
 
 # A copy that was changed behind our back.
 ($s, $result, $e) = mirror($url, '--check', '--sample', 100);
