@@ -140,6 +140,27 @@ my $began = time;
 is($s, 0, 'a mirror with a limit') or diag($e);
 cmp_ok(time - $began, '>=', ($result->{bytes_copied} - 1024 * 1024) / (4 * 1024 * 1024) - 0.1, 'it keeps to the limit');
 
+# A disk that gets full.
+SKIP:
+{
+	skip 'no small file system', 6 unless $ENV{OMB_SMALL_FS};
+	my $small = "$ENV{OMB_SMALL_FS}/copy";
+	my $filler = "$ENV{OMB_SMALL_FS}/filler";
+	system("dd if=/dev/zero of='$filler' bs=1M count=21 status=none") == 0 or die;
+	($s, $result, $e) = mirror($small);
+	is($s, 1, 'a disk that gets full makes it fail');
+	like($e, qr/given up.*No space left/, 'it says so and gives up');
+	cmp_ok($result->{objects_missing}, '>', 0, 'and counts what is missing');
+	($status, $out, $err) = program({ dir => $small, key => $repo->{key} }, 'verify');
+	is($status, 0, 'what is there verifies') or diag("$out$err");
+	unlink $filler;
+	($s, $result, $e) = mirror($small);
+	is($s, 0, 'with space again it goes on') or diag($e);
+	($status, $out, $err) = program({ dir => $small, key => $repo->{key} }, 'verify');
+	is($status, 0, 'the copy verifies') or diag("$out$err");
+	rmtree($small);
+}
+
 # A copy that was changed behind our back.
 ($s, $result, $e) = mirror($url, '--check', '--sample', 100);
 is($s, 0, 'the copy is checked') or diag($e);
