@@ -10,6 +10,7 @@ use Omb;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes ();
 
 my $repo = new_repository('incremental');
 my $node = new_node('main', $repo, conf => "autovacuum = off\nfull_page_writes = on\n");
@@ -67,8 +68,20 @@ my $unchanged = check_backup('nothing changed', 'auto', 'incremental');
 is($unchanged->{parent}, $full->{id}, 'it names what it builds upon');
 cmp_ok($unchanged->{bytes_stored}, '<', $full->{bytes_stored} / 20, 'and stores next to nothing');
 
-# times of files must be older than the parent's beginning to be relied on
-sleep 3;
+# Wait until the clock has left the times of all files behind: only then a
+# backup may rely on them.
+sub let_files_age
+{
+	my $newest = 0;
+	for my $file (glob("$data/base/*/*"), glob("$data/global/*"))
+	{
+		my $changed = (Time::HiRes::stat($file))[10];
+		$newest = $changed if defined $changed && $changed > $newest;
+	}
+	while (Time::HiRes::time() < $newest + 2.1) { select undef, undef, undef, 0.05 }
+	return;
+}
+let_files_age();
 check_backup('some time later', 'auto', 'incremental');
 my $unread = check_backup('all is older', 'incremental', 'incremental');
 cmp_ok($unread->{bytes_read}, '<', $unread->{bytes} / 4, 'what did not change is not even read');
@@ -136,7 +149,7 @@ check_backup('with a cache cut short', 'auto', 'incremental');
 
 # a file whose content changed although size and times say otherwise
 my $path = "$data/" . $node->safe_psql('postgres', q{SELECT pg_relation_filepath('big')});
-sleep 3;
+let_files_age();
 check_backup('before a change behind our back', 'auto', 'incremental');
 $node->stop;
 my @st = stat $path;
