@@ -219,6 +219,9 @@ start() {
 	done
 	again x radosgw-admin -c "$dir/ceph.conf" -n client.rgw user create --uid=test --display-name=test \
 		--access-key="$access" --secret-key="$secret"
+	# one who may do nothing but what a policy of a bucket says
+	again x radosgw-admin -c "$dir/ceph.conf" -n client.rgw user create --uid=guest --display-name=guest \
+		--access-key=GUESTGUESTGUESTGUEST --secret-key="$secret"
 	again x radosgw-admin -c "$dir/ceph.conf" -n client.rgw zonegroup placement add \
 		--rgw-zonegroup default --placement-id default-placement --storage-class STANDARD_IA
 	again x radosgw-admin -c "$dir/ceph.conf" -n client.rgw zone placement add --rgw-zone default \

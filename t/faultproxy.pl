@@ -121,7 +121,8 @@ sub read_body
 			my $line = <$socket>;
 			last unless defined $line;
 			$body .= $line;
-			my $left = hex $line;
+			my ($digits) = $line =~ /^([0-9a-f]+)/i;
+			my $left = hex($digits // 0);
 			my $chunk = '';
 			$left && read $socket, $chunk, $left;
 			$body .= $chunk . (<$socket> // '');

@@ -5,6 +5,8 @@
 
 #include <curl/curl.h>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,23 +18,29 @@
 /* A text that explains a failure. */
 #define ERROR_BODY_MAX (64 * 1024)
 
+typedef struct omb_http_handle
+{
+	CURL *curl;
+	curl_socket_t socket; /* of its connection */
+} omb_http_handle;
+
 struct omb_http
 {
 	omb_http_options options;
 	char *ca_file;
 	char *proxy;
 	pthread_mutex_t lock;
-	pid_t owner; /* process that opened the connections */
-	CURL **idle; /* each with its open connection */
+	omb_http_handle **idle; /* each with its open connection */
 	size_t idle_count;
 	size_t idle_cap;
+	pid_t pid; /* whose connections these are */
 };
 
 /* What the callbacks of one request share. */
 typedef struct exchange
 {
 	omb_http *http;
-	CURL *curl;
+	omb_http_handle *handle;
 	const omb_http_request *request;
 	omb_http_response *response;
 	size_t sent;
@@ -60,21 +68,15 @@ omb_http_new(const omb_http_options *options)
 	if (options->proxy != NULL)
 		http->proxy = omb_strdup(options->proxy);
 	(void) pthread_mutex_init(&http->lock, NULL);
-	http->owner = getpid();
+	http->pid = getpid();
 	return http;
 }
 
-/*
- * In the child of a fork the connections are still the parent's, and their
- * descriptors may mean other files by now: they are neither used nor closed.
- */
 static void
-forget_inherited(omb_http *http)
+free_handle(omb_http_handle *handle)
 {
-	if (http->owner == getpid())
-		return;
-	http->owner = getpid();
-	http->idle_count = 0;
+	curl_easy_cleanup(handle->curl);
+	free(handle);
 }
 
 void
@@ -84,9 +86,8 @@ omb_http_free(omb_http *http)
 
 	if (http == NULL)
 		return;
-	forget_inherited(http);
 	for (i = 0; i < http->idle_count; i++)
-		curl_easy_cleanup(http->idle[i]);
+		free_handle(http->idle[i]);
 	free(http->idle);
 	free(http->ca_file);
 	free(http->proxy);
@@ -95,23 +96,42 @@ omb_http_free(omb_http *http)
 }
 
 /* A handle with a connection that is still open, or a new one. */
-static CURL *
+static omb_http_handle *
 take_handle(omb_http *http)
 {
-	CURL *curl = NULL;
+	omb_http_handle *handle = NULL;
 
 	(void) pthread_mutex_lock(&http->lock);
-	forget_inherited(http);
+	if (http->pid != getpid())
+	{
+		/*
+		 * After a fork the connections are the parent's, and their numbers
+		 * may be those of other files by now: forget them as they are.
+		 */
+		http->idle_count = 0;
+		http->pid = getpid();
+	}
 	if (http->idle_count > 0)
-		curl = http->idle[--http->idle_count];
+		handle = http->idle[--http->idle_count];
 	(void) pthread_mutex_unlock(&http->lock);
-	return curl != NULL ? curl : curl_easy_init();
+	if (handle == NULL)
+	{
+		handle = omb_calloc(1, sizeof(*handle));
+		handle->socket = CURL_SOCKET_BAD;
+		handle->curl = curl_easy_init();
+		if (handle->curl == NULL)
+		{
+			free(handle);
+			return NULL;
+		}
+	}
+	return handle;
 }
 
 static void
-give_handle(omb_http *http, CURL *curl)
+give_handle(omb_http *http, omb_http_handle *handle)
 {
-	curl_easy_reset(curl); /* keeps the connection */
+	curl_easy_reset(handle->curl); /* keeps the connection */
 	(void) pthread_mutex_lock(&http->lock);
 	if (http->idle_count == http->idle_cap)
 	{
@@ -119,8 +139,42 @@ give_handle(omb_http *http, CURL *curl)
 		http->idle =
 			omb_realloc(http->idle, http->idle_cap * sizeof(*http->idle));
 	}
-	http->idle[http->idle_count++] = curl;
+	http->idle[http->idle_count++] = handle;
 	(void) pthread_mutex_unlock(&http->lock);
+}
+
+static int
+on_socket(void *arg, curl_socket_t s, curlsocktype purpose)
+{
+	((omb_http_handle *) arg)->socket = s;
+	return CURL_SOCKOPT_OK;
+}
+
+static int
+on_close(void *arg, curl_socket_t s)
+{
+	omb_http_handle *handle = arg;
+
+	if (handle->socket == s)
+		handle->socket = CURL_SOCKET_BAD;
+	return close(s);
+}
+
+/*
+ * Some servers (Ceph's) send header and body of an answer apart and wait with
+ * the body until the header is acknowledged, which the kernel delays on
+ * a connection that is kept: 40 ms for each answer. So acknowledge at once.
+ */
+static void
+acknowledge(const omb_http_handle *handle)
+{
+#ifdef TCP_QUICKACK
+	int on = 1;
+
+	if (handle->socket != CURL_SOCKET_BAD)
+		(void) setsockopt(handle->socket, IPPROTO_TCP, TCP_QUICKACK, &on,
+						  sizeof(on));
+#endif
 }
 
 /* A new status line begins a new header: of the answer after "100". */
@@ -132,7 +186,10 @@ on_header(char *data, size_t size, size_t count, void *arg)
 	size_t len = size * count;
 
 	if (len > 5 && strncmp(data, "HTTP/", 5) == 0)
+	{
 		omb_buf_clear(header);
+		acknowledge(x->handle);
+	}
 	if (header->len + len > HEADER_MAX)
 	{
 		x->too_large = true;
@@ -151,7 +208,7 @@ on_body(char *data, size_t size, size_t count, void *arg)
 	long status = 0;
 	size_t max;
 
-	(void) curl_easy_getinfo(x->curl, CURLINFO_RESPONSE_CODE, &status);
+	(void) curl_easy_getinfo(x->handle->curl, CURLINFO_RESPONSE_CODE, &status);
 	if (x->request->into != NULL && (status == 200 || status == 206))
 	{
 		if (len > x->request->into_size - response->received)
@@ -219,7 +276,7 @@ set_request(exchange *x, struct curl_slist *headers)
 {
 	const omb_http_options *options = &x->http->options;
 	const omb_http_request *request = x->request;
-	CURL *curl = x->curl;
+	CURL *curl = x->handle->curl;
 
 	(void) curl_easy_setopt(curl, CURLOPT_URL, request->url);
 	(void) curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -250,6 +307,10 @@ set_request(exchange *x, struct curl_slist *headers)
 	(void) curl_easy_setopt(curl, CURLOPT_HEADERDATA, x);
 	(void) curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
 	(void) curl_easy_setopt(curl, CURLOPT_WRITEDATA, x);
+	(void) curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, on_socket);
+	(void) curl_easy_setopt(curl, CURLOPT_SOCKOPTDATA, x->handle);
+	(void) curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+	(void) curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, x->handle);
 	(void) curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
 	(void) curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
 	(void) curl_easy_setopt(curl, CURLOPT_XFERINFODATA, x);
@@ -400,8 +461,8 @@ omb_http_perform(omb_http *http, const omb_http_request *request,
 	response->received = 0;
 	omb_buf_clear(&response->header);
 	omb_buf_clear(&response->body);
-	x.curl = take_handle(http);
-	if (x.curl == NULL)
+	x.handle = take_handle(http);
+	if (x.handle == NULL)
 		return omb_error_set(err, OMB_FAILED, "could not start libcurl");
 	/* asking before sending costs a round trip, and a second where a server
 	 * does not know how to answer */
@@ -409,15 +470,15 @@ omb_http_perform(omb_http *http, const omb_http_request *request,
 	for (i = 0; i < request->header_count; i++)
 		headers = curl_slist_append(headers, request->header[i]);
 	set_request(&x, headers);
-	(void) curl_easy_setopt(x.curl, CURLOPT_ERRORBUFFER, reason);
-	code = curl_easy_perform(x.curl);
-	(void) curl_easy_getinfo(x.curl, CURLINFO_RESPONSE_CODE, &status);
+	(void) curl_easy_setopt(x.handle->curl, CURLOPT_ERRORBUFFER, reason);
+	code = curl_easy_perform(x.handle->curl);
+	(void) curl_easy_getinfo(x.handle->curl, CURLINFO_RESPONSE_CODE, &status);
 	response->status = (int) status;
 	if (code == CURLE_OK && status > 0)
 		response->failure = OMB_HTTP_ANSWERED;
 	else
 		(void) explain(&x, code, reason, err);
-	give_handle(http, x.curl);
+	give_handle(http, x.handle);
 	curl_slist_free_all(headers);
 	return err->status;
 }

@@ -8,7 +8,8 @@
  * An answer of any status is a success here. A failure says in words what
  * did not work (the name was not found, the connection, the certificate,
  * the time) and, for the caller, of what kind it is. Redirects are not
- * followed. Certificates are always checked. The program must ignore SIGPIPE:
+ * followed. Certificates are always checked. A child process may go on with a
+ * client that no thread was using at the fork; it makes new connections. The program must ignore SIGPIPE:
  * TLS may write to a connection that the server has closed.
  */
 #ifndef OMB_STORE_HTTP_H

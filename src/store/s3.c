@@ -1,8 +1,9 @@
 /*
  * s3.c: a store in a bucket.
  *
- * Reading: a part of an object costs a round trip, so reads that go on where
- * the last one ended are served from a window that is fetched ahead and
+ * Reading: each request costs a round trip. So opening an object fetches its
+ * beginning too, with which the size comes, and reads that go on where the
+ * last one ended are served from a window that is fetched ahead and
  * grows as long as they do; small objects are fetched at once.
  */
 #include "store/s3.h"
@@ -17,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Fetched with the size: most objects are no longer. */
+#define START ((size_t) 16 * 1024)
 #define WINDOW_FIRST ((size_t) 128 * 1024)
 #define WINDOW_GROWS 4
 #define WINDOW_LAST ((size_t) 8 * 1024 * 1024)
@@ -205,18 +208,24 @@ static omb_status
 s3_open(omb_store *base, const char *name, omb_object **object, omb_error *err)
 {
 	s3_store *store = (s3_store *) base;
+	omb_buf start = OMB_BUF_INIT;
 	omb_s3_found found;
 	s3_object *o;
 
-	if (omb_s3_head(store->client, name, &found, err) != OMB_OK)
+	if (omb_s3_peek(store->client, name, START, &found, &start, err) != OMB_OK)
+	{
+		omb_buf_free(&start);
 		return err->status;
+	}
 	o = omb_calloc(1, sizeof(*o));
 	o->base.store = base;
 	o->base.size = found.size;
 	o->name = omb_strdup(name);
 	if (found.etag[0] != '\0')
 		o->condition = omb_format("if-match: %s", found.etag);
-	o->window_size = WINDOW_FIRST;
+	o->window = start.data;
+	o->len = start.len;
+	o->window_size = WINDOW_FIRST / WINDOW_GROWS;
 	*object = &o->base;
 	return OMB_OK;
 }

@@ -25,4 +25,12 @@ typedef struct omb_s3_found
 extern omb_status omb_s3_head(omb_s3_client *client, const char *name,
 							  omb_s3_found *found, omb_error *err);
 
+/*
+ * The same with at most len bytes of the beginning, which are appended to
+ * start: one request for a small object.
+ */
+extern omb_status omb_s3_peek(omb_s3_client *client, const char *name,
+							  size_t len, omb_s3_found *found, omb_buf *start,
+							  omb_error *err);
+
 #endif

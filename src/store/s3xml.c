@@ -173,6 +173,8 @@ error_element(const char *path, const char *text, void *arg)
 {
 	error_reader *r = arg;
 
+	if (strncmp(path, "Error", 5) != 0)
+		return false; /* a long answer is not read to its end for this */
 	if (strcmp(path, "Error/Code") == 0)
 		keep(r->error->code, sizeof(r->error->code), text);
 	else if (strcmp(path, "Error/Message") == 0)

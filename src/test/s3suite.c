@@ -3,6 +3,7 @@
  * what it does is in its arguments, which server in the environment.
  *
  *   s3suite create            make the bucket
+ *   s3suite policy FILE       say who may do what with it
  *   s3suite suite             what every store promises, and what this one does
  *   s3suite put NAME SIZE     store an object of so many bytes
  *   s3suite get NAME SIZE     read it in pieces and compare
@@ -16,12 +17,15 @@
  */
 #include "test/storesuite.h"
 
+#include "base/file.h"
 #include "store/s3.h"
 #include "store/s3client.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define PIECE 100000
 #define RACERS 4
@@ -84,18 +88,28 @@ report(const omb_error *err)
 	return err->status == OMB_OK ? 0 : 1;
 }
 
+/* Create the bucket; with a file set its policy. */
 static omb_status
-create_bucket(const omb_s3_config *config, omb_error *err)
+put_bucket(const omb_s3_config *config, const char *policy, omb_error *err)
 {
-	omb_s3_call call = { .action = "create a bucket", .method = "PUT" };
+	omb_s3_call call = { .action = "change the bucket", .method = "PUT" };
 	omb_s3_answer answer = { 0 };
+	omb_buf text = OMB_BUF_INIT;
 	omb_s3_client *client;
 
-	if (omb_s3_client_new(config, &client, err) != OMB_OK)
-		return err->status;
-	(void) omb_s3_do(client, &call, &answer, err);
+	if (policy != NULL)
+	{
+		if (omb_file_read(policy, 65536, &text, err) != OMB_OK)
+			return err->status;
+		call.query = "policy=";
+		call.body = text.data;
+		call.body_len = text.len;
+	}
+	if (omb_s3_client_new(config, &client, err) == OMB_OK)
+		(void) omb_s3_do(client, &call, &answer, err);
 	omb_s3_answer_free(&answer);
 	omb_s3_client_free(client);
+	omb_buf_free(&text);
 	return err->status;
 }
 
@@ -409,18 +423,52 @@ test_replaced(omb_store *store)
 {
 	omb_error err = OMB_ERROR_INIT;
 	omb_object *object;
-	char byte;
+	uint8_t byte = 0;
 
-	ok(omb_store_put(store, "r", "first", 5, &err) == OMB_OK &&
+	ok(put(store, "r", 100000, &err) == OMB_OK &&
 		   omb_store_open(store, "r", &object, &err) == OMB_OK &&
 		   omb_store_remove(store, "r", &err) == OMB_OK &&
-		   omb_store_put(store, "r", "other", 5, &err) == OMB_OK,
+		   put(store, "r", 100001, &err) == OMB_OK,
 	   "an object is replaced behind the back of its reader");
-	ok(omb_object_read(object, 0, &byte, 1, &err) == OMB_DAMAGED,
+	ok(omb_object_read(object, 99999, &byte, 1, &err) == OMB_DAMAGED,
 	   "who notices: %s", err.message);
 	omb_error_clear(&err);
 	omb_object_close(object);
 	ok(omb_store_remove(store, "r", &err) == OMB_OK, "clean up");
+}
+
+/* A child goes on with the store, and leaves its parent's connections alone. */
+static void
+test_fork(omb_store *store)
+{
+	char path[] = "/tmp/omb-test-XXXXXX";
+	omb_error err = OMB_ERROR_INIT;
+	unsigned int count = 0;
+	int file = mkstemp(path);
+	int status = -1;
+	pid_t child;
+	int fd;
+
+	ok(file >= 0 && omb_store_list(store, "", true, count_entry, &count,
+								   &err) == OMB_OK,
+	   "a connection is open");
+	child = fork();
+	if (child == 0)
+	{
+		/* what was a connection is a file now */
+		for (fd = 3; fd < 64; fd++)
+			if (fd != file)
+				(void) dup2(file, fd);
+		_exit(omb_store_list(store, "", true, count_entry, &count, &err) !=
+				  OMB_OK ||
+			  lseek(file, 0, SEEK_END) != 0 || close(63) != 0);
+	}
+	ok(child > 0 && waitpid(child, &status, 0) == child && status == 0,
+	   "a child of this process makes its own");
+	ok(omb_store_list(store, "", true, count_entry, &count, &err) == OMB_OK,
+	   "its parent keeps it");
+	(void) close(file);
+	(void) unlink(path);
 }
 
 static void
@@ -457,6 +505,7 @@ run_suite(const omb_s3_config *config)
 	test_races(config);
 	test_sweeps(store, config);
 	test_replaced(store);
+	test_fork(store);
 	test_pages(store);
 	test_lock_needs_a_sole_user(config);
 	omb_store_free(store);
@@ -478,7 +527,12 @@ main(int argc, char **argv)
 	configure(&config);
 	if (strcmp(action, "create") == 0)
 	{
-		(void) create_bucket(&config, &err);
+		(void) put_bucket(&config, NULL, &err);
+		return report(&err);
+	}
+	if (strcmp(action, "policy") == 0)
+	{
+		(void) put_bucket(&config, name, &err);
 		return report(&err);
 	}
 	if (strcmp(action, "suite") == 0)

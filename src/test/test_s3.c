@@ -11,7 +11,9 @@
 #include "store/s3sign.h"
 #include "store/s3xml.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -410,6 +412,50 @@ test_descriptions(void)
 	omb_store_free(store);
 }
 
+/* A server that takes connections and never answers. */
+static void
+test_silence(void)
+{
+	struct sockaddr_in address = { 0 };
+	socklen_t len = sizeof(address);
+	omb_s3_config config = { .bucket = "b", .tries = 1, .stall_seconds = 1 };
+	omb_error err = OMB_ERROR_INIT;
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	omb_store *store;
+	char *endpoint;
+
+	address.sin_family = AF_INET;
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (listener < 0 ||
+		bind(listener, (struct sockaddr *) &address, sizeof(address)) != 0 ||
+		listen(listener, 8) != 0 ||
+		getsockname(listener, (struct sockaddr *) &address, &len) != 0)
+		abort();
+	endpoint = omb_format("http://127.0.0.1:%d", ntohs(address.sin_port));
+	config.endpoint = endpoint;
+	(void) setenv("AWS_ACCESS_KEY_ID", "i", 1);
+	(void) setenv("AWS_SECRET_ACCESS_KEY", "SECRET", 1);
+	(void) setenv("no_proxy", "127.0.0.1", 1);
+	ok(omb_store_s3_new(&config, &store, &err) == OMB_OK &&
+		   omb_store_confirm(store, "x", &err) == OMB_FAILED &&
+		   strstr(err.message, "did not answer in time") != NULL,
+	   "silence is given up: %s", err.message);
+	ok(strstr(err.message, "SECRET") == NULL, "without showing the key");
+	omb_error_clear(&err);
+	omb_store_free(store);
+
+	config.tries = 0;
+	config.stall_seconds = 0;
+	config.cancelled = always;
+	ok(omb_store_s3_new(&config, &store, &err) == OMB_OK &&
+		   omb_store_confirm(store, "x", &err) == OMB_CANCELLED,
+	   "a request ends when it is not wanted any more");
+	omb_error_clear(&err);
+	omb_store_free(store);
+	(void) close(listener);
+	free(endpoint);
+}
+
 static void
 test_headers(void)
 {
@@ -450,5 +496,6 @@ main(void)
 	test_credentials();
 	test_descriptions();
 	test_headers();
+	test_silence();
 	return tap_done();
 }
