@@ -12,6 +12,7 @@ use Omb;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 my $base = PostgreSQL::Test::Utils::tempdir('mirror');
 my $repo = { dir => "$base/repository", key => "$base/key" };
@@ -131,6 +132,34 @@ cmp_ok($killed, '>=', 5, 'the mirror was killed');
 is($s, 0, 'the next run completes the copy') or diag($e);
 ($status, $out, $err) = program({ dir => $slow, key => $repo->{key} }, 'list', '--json');
 is(scalar @{ decode_json($out) }, 2, 'both backups are listed there') or diag($out);
+
+# A limit: with all bytes but those of one piece ahead of the last piece it
+# cannot be faster.
+my $began = time;
+($s, $result, $e) = mirror("$base/limited", '--limit', '4MB');
+is($s, 0, 'a mirror with a limit') or diag($e);
+cmp_ok(time - $began, '>=', ($result->{bytes_copied} - 1024 * 1024) / (4 * 1024 * 1024) - 0.1, 'it keeps to the limit');
+
+# A disk that gets full.
+SKIP:
+{
+	skip 'no small file system', 6 unless $ENV{OMB_SMALL_FS};
+	my $small = "$ENV{OMB_SMALL_FS}/copy";
+	my $filler = "$ENV{OMB_SMALL_FS}/filler";
+	system("dd if=/dev/zero of='$filler' bs=1M count=21 status=none") == 0 or die;
+	($s, $result, $e) = mirror($small);
+	is($s, 1, 'a disk that gets full makes it fail');
+	like($e, qr/given up.*No space left/, 'it says so and gives up');
+	cmp_ok($result->{objects_missing}, '>', 0, 'and counts what is missing');
+	($status, $out, $err) = program({ dir => $small, key => $repo->{key} }, 'verify');
+	is($status, 0, 'what is there verifies') or diag("$out$err");
+	unlink $filler;
+	($s, $result, $e) = mirror($small);
+	is($s, 0, 'with space again it goes on') or diag($e);
+	($status, $out, $err) = program({ dir => $small, key => $repo->{key} }, 'verify');
+	is($status, 0, 'the copy verifies') or diag("$out$err");
+	rmtree($small);
+}
 
 # A copy that was changed behind our back.
 ($s, $result, $e) = mirror($url, '--check', '--sample', 100);

@@ -58,7 +58,7 @@ sub verifies
 }
 
 # what networks do
-set_rules('reset-up=3000 times=2 method=PUT', 'inner=InternalError times=2 method=PUT', 'status=503:SlowDown times=3');
+set_rules('reset-up=100 times=2 method=PUT', 'inner=InternalError times=2 method=PUT', 'status=503:SlowDown times=3');
 my ($s, $result, $e) = mirror($shaky);
 is($s, 0, 'it is mirrored over a network that fails') or diag($e);
 is($result->{backups_copied}, 1, 'the backup is there');
@@ -101,6 +101,14 @@ is($result->{objects_missing}, 0, 'nothing is missing');
 verifies('at the end');
 ($s, $result, $e) = mirror($direct, '--check', '--sample', 100);
 is($s, 0, 'the copy is as it should be') or diag($e);
+
+# retention there; nobody can be locked out of a bucket, so it has to be said
+program_fails([ 'prune', '--repository', $direct ], 1, qr/lock|use/, 'prune in a bucket that others may use', $repo);
+program_ok([ 'prune', '--repository', "$direct&sole-user=yes" ], 'prune in a bucket of our own', $repo);
+program_ok([ 'init', '--repository', url($ENV{OMB_S3_PORT}, 'two'), '--key-file', "$base/key two" ], 'a repository is made in a bucket');
+($s, $result, $e) = mirror(url($ENV{OMB_S3_PORT}, 'two'));
+is($s, 1, 'a bucket with another repository');
+like($e, qr/holds another repository/, 'is refused');
 
 # everything is lost but the bucket, its keys and the recovery code
 my $wanted = fingerprint($node);

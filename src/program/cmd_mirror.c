@@ -378,6 +378,7 @@ omb_command_mirror(int argc, char **argv)
 	omb_store *from = NULL;
 	mirror_state state;
 	char *list_path = NULL;
+	char *target = NULL;
 	unsigned sample = 0;
 	int status;
 
@@ -402,7 +403,8 @@ omb_command_mirror(int argc, char **argv)
 			 parse_newest(args.newest, &config.newest, &err) == OMB_OK &&
 			 open_stores(&args, &config, &from, &err) == OMB_OK)
 	{
-		list_path = omb_mirror_list_path(config.from, config.to);
+		target = omb_url_absolute(args.to);
+		list_path = omb_mirror_list_path(config.from, target);
 		config.list_path = list_path;
 		config.reconcile = args.reconcile || args.check;
 		config.dry_run = args.dry_run || (args.check && !args.heal);
@@ -414,6 +416,7 @@ omb_command_mirror(int argc, char **argv)
 	if (err.status != OMB_OK)
 		omb_print_error(&err);
 	free(list_path);
+	free(target);
 	omb_store_free(config.to);
 	omb_repository_free(config.repo);
 	omb_store_free(from);

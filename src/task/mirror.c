@@ -29,14 +29,14 @@ omb_mirror_config_init(omb_mirror_config *config)
 }
 
 char *
-omb_mirror_list_path(const omb_store *from, const omb_store *to)
+omb_mirror_list_path(const omb_store *from, const char *url)
 {
 	uint8_t sha256[OMB_SHA256_SIZE];
 	char hex[2 * OMB_SHA256_SIZE + 1];
 
 	if (from->directory == NULL)
 		return NULL;
-	omb_sha256(to->location, strlen(to->location), sha256);
+	omb_sha256(url, strlen(url), sha256);
 	(void) omb_hex_format(sha256, sizeof(sha256), hex);
 	hex[16] = '\0';
 	return omb_format("%s/" OMB_CACHE_FOLDER "/target-%s-list",

@@ -83,9 +83,9 @@ extern omb_status omb_mirror(const omb_mirror_config *config,
 							 omb_mirror_result *result, omb_error *err);
 
 /*
- * The usual place of the list of a target, in the source's directory; in new
- * memory. NULL when the source is not in a local directory.
+ * The usual place of the list of a target, named by its URL, in the source's
+ * directory; in new memory. NULL when the source is not in a local directory.
  */
-extern char *omb_mirror_list_path(const omb_store *from, const omb_store *to);
+extern char *omb_mirror_list_path(const omb_store *from, const char *url);
 
 #endif

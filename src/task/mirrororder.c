@@ -155,6 +155,7 @@ add_wal(const omb_store_entry *entry, void *arg, omb_error *err)
 		return OMB_OK;
 	if (r->wal.count == ITEMS_MAX)
 	{
+		r->wal_capped = true;
 		omb_mirror_sender_set_again(r->sender);
 		return OMB_OK;
 	}
@@ -184,6 +185,7 @@ static omb_status
 list_wal(omb_mirror_run *r, omb_error *err)
 {
 	omb_mirror_items_clear(&r->wal);
+	r->wal_capped = false;
 	memset(&r->hint, 0, sizeof(r->hint));
 	if (omb_store_list(r->config->from, OMB_WAL_FOLDER, true, add_wal, r,
 					   err) == OMB_OK &&
@@ -223,7 +225,7 @@ send_wal(omb_mirror_run *r, const omb_mirror_wal *range)
 {
 	omb_mirror_item **item = omb_calloc(r->wal.count + 1, sizeof(*item));
 	size_t count = 0;
-	bool whole = true;
+	bool whole = !r->wal_capped || omb_mirror_sender_counting(r->sender);
 	size_t i;
 
 	for (i = 0; i < r->wal.count; i++)

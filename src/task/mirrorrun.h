@@ -25,6 +25,7 @@ typedef struct omb_mirror_run
 	bool fresh;		 /* the target was listed in this run */
 	bool is_limited; /* to the newest backups; there are others */
 	bool capped;	 /* there is more than was looked at */
+	bool wal_capped; /* the same of WAL */
 	int64_t listed_at;
 	uint64_t listed_before; /* objects that the target once had */
 	omb_revision *backup;	/* at the source, newest first */
