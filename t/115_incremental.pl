@@ -13,7 +13,7 @@ use Test::More;
 use Time::HiRes ();
 
 my $repo = new_repository('incremental');
-my $node = new_node('main', $repo, conf => "autovacuum = off\nfull_page_writes = on\n");
+my $node = new_node('main', $repo, conf => "autovacuum = off\n$Omb::no_scheduler");
 my $data = $node->data_dir;
 my $round = 0;
 

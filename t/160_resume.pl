@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $repo = new_repository('resume');
-my $node = new_node('main', $repo, conf => "autovacuum = off\n");
+my $node = new_node('main', $repo, conf => "autovacuum = off\n$Omb::no_scheduler");
 # random text hardly compresses: some hundred MB are a dozen packs
 $node->safe_psql('postgres', q{
 CREATE TABLE t AS SELECT n, (SELECT string_agg(md5(random()::text || n || i), '') FROM generate_series(1, 30) i) AS filler

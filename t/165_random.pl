@@ -16,7 +16,7 @@ srand $seed;
 diag("OMB_SEED=$seed");
 
 my $repo = new_repository('random');
-my $node = new_node('main', $repo, conf => "autovacuum = off\n");
+my $node = new_node('main', $repo, conf => "autovacuum = off\n$Omb::no_scheduler");
 my $data = $node->data_dir;
 my $copies = PostgreSQL::Test::Utils::tempdir('copies');
 my %taken;

@@ -15,6 +15,10 @@ our @EXPORT = qw(new_repository new_node program program_ok program_fails
   restored_node start_restored fingerprint wait_archived prove_sound
   agent_pid);
 
+# Settings under which nothing writes the history of backups: the extension is
+# not in that database. For tests that compare files byte for byte.
+our $no_scheduler = "omsupply_backup.database = 'template1'\n";
+
 # A new encrypted repository: { dir, key }.
 sub new_repository
 {
