@@ -19,6 +19,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* How often to empty a directory into which something is still put. */
+#define REMOVE_ATTEMPTS 10
+
 typedef struct names
 {
 	char **item;
@@ -91,7 +94,9 @@ names_read(const char *path, names *list, omb_error *err)
 
 /*
  * Count, or remove, a file or a directory with all that is in it. What is
- * mounted there belongs to somebody else.
+ * mounted there belongs to somebody else. What is gone meanwhile needs no
+ * removing, and a directory may get one more file: a process that fetches WAL
+ * ahead for the server that ran there may not have ended yet.
  */
 static omb_status
 remove_tree(const delta *d, const char *path, dev_t device, uint64_t *files,
@@ -100,17 +105,20 @@ remove_tree(const delta *d, const char *path, dev_t device, uint64_t *files,
 	struct stat st;
 	names list;
 	size_t i;
+	int attempt;
 
 	if (lstat(path, &st) != 0)
-		return omb_error_set_errno(err, errno, "could not stat file \"%s\"",
-								   path);
+		return errno == ENOENT ?
+				   OMB_OK :
+				   omb_error_set_errno(err, errno,
+									   "could not stat file \"%s\"", path);
 	if (!S_ISDIR(st.st_mode))
 	{
 		++*files;
 		/* another name keeps the blocks */
 		if (st.st_nlink == 1)
 			*bytes += (uint64_t) st.st_blocks * 512;
-		if (d->config->remove && unlink(path) != 0)
+		if (d->config->remove && unlink(path) != 0 && errno != ENOENT)
 			(void) omb_error_set_errno(err, errno,
 									   "could not remove file \"%s\"", path);
 		return err->status;
@@ -124,20 +132,26 @@ remove_tree(const delta *d, const char *path, dev_t device, uint64_t *files,
 		omb_error_hint(err, "Unmount it first.");
 		return err->status;
 	}
-	if (names_read(path, &list, err) == OMB_OK)
+	for (attempt = 0; err->status == OMB_OK; attempt++)
 	{
-		for (i = 0; i < list.count && err->status == OMB_OK; i++)
+		if (names_read(path, &list, err) == OMB_OK)
 		{
-			char *inner = omb_format("%s/%s", path, list.item[i]);
+			for (i = 0; i < list.count && err->status == OMB_OK; i++)
+			{
+				char *inner = omb_format("%s/%s", path, list.item[i]);
 
-			(void) remove_tree(d, inner, device, files, bytes, err);
-			free(inner);
+				(void) remove_tree(d, inner, device, files, bytes, err);
+				free(inner);
+			}
 		}
+		names_free(&list);
+		if (err->status != OMB_OK || !d->config->remove || rmdir(path) == 0 ||
+			errno == ENOENT)
+			break;
+		if (errno != ENOTEMPTY || attempt == REMOVE_ATTEMPTS)
+			(void) omb_error_set_errno(
+				err, errno, "could not remove directory \"%s\"", path);
 	}
-	names_free(&list);
-	if (err->status == OMB_OK && d->config->remove && rmdir(path) != 0)
-		(void) omb_error_set_errno(err, errno,
-								   "could not remove directory \"%s\"", path);
 	return err->status;
 }
 
@@ -324,8 +338,11 @@ compare_name(delta *d, const char *path, const char *source, dev_t device,
 			return err->status;
 	}
 	if (lstat(source, &st) != 0)
-		return omb_error_set_errno(err, errno, "could not stat file \"%s\"",
-								   source);
+		/* gone meanwhile */
+		return errno == ENOENT ?
+				   OMB_OK :
+				   omb_error_set_errno(err, errno,
+									   "could not stat file \"%s\"", source);
 	if (!d->end && order == 0)
 		return handle_both(d, path, source, &st, device, err);
 	return handle_extra(d, path, source, &st, device, err);
