@@ -135,7 +135,7 @@ part_tables() {
 tps() { as_user "$INSTBIN/pgbench" -n -c 4 -j 2 -T "$1" 2>/dev/null | awk '/^tps/{print $3}'; }
 
 part_load() {
-	local run tool base during pid
+	local run tool tools base during pid
 	say "Load: making a database of $SIZE_MB MB ..."
 	make_cluster
 	load_data
@@ -145,10 +145,12 @@ part_load() {
 		say "Load, run $run of $RUNS"
 		fresh_ours
 		fresh_pgbr
-		tps 5 >/dev/null
-		base=$(tps 15)
-		for tool in ours pgbr; do
-			tps 2 >/dev/null
+		# each is first in turn, and compared with the rate just before it
+		tools='ours pgbr'
+		[ $((run % 2)) = 1 ] || tools='pgbr ours'
+		for tool in $tools; do
+			tps 5 >/dev/null
+			base=$(tps 15)
 			(while [ ! -e "$SCRATCH/enough" ]; do ${tool}_full; done >>"$SCRATCH/run.log" 2>&1) &
 			pid=$!
 			sleep 0.5

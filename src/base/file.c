@@ -12,6 +12,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+uint64_t
+omb_nanoseconds(const struct timespec *time)
+{
+	return time->tv_sec < 0 ?
+			   0 :
+			   (uint64_t) time->tv_sec * 1000000000 + (uint64_t) time->tv_nsec;
+}
+
 ssize_t
 omb_read_full(int fd, void *data, size_t len)
 {

@@ -8,7 +8,12 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
+
+/* A file's time in nanoseconds since 1970; times before that as 0. */
+extern uint64_t omb_nanoseconds(const struct timespec *time);
 
 /* Read or write all len bytes; -1 with errno, or the bytes before the end. */
 extern ssize_t omb_read_full(int fd, void *data, size_t len);

@@ -35,14 +35,6 @@
 
 #define BLOCK OMB_FINGERPRINT_BLOCK
 
-static uint64_t
-nanoseconds(const struct timespec *time)
-{
-	return time->tv_sec < 0 ?
-			   0 :
-			   (uint64_t) time->tv_sec * 1000000000 + (uint64_t) time->tv_nsec;
-}
-
 /* Read the page again until it is whole; false when it stays wrong. */
 static bool
 read_page_again(int fd, uint8_t *page, off_t offset, uint32_t block,
@@ -447,8 +439,8 @@ read_small(omb_copy_unit *unit, const omb_copy_context *context,
 	}
 	/* it may have shrunk; what it grew by is in the WAL */
 	item->entry.size = (uint64_t) n;
-	item->entry.mtime = nanoseconds(&st.st_mtim);
-	item->entry.ctime = nanoseconds(&st.st_ctim);
+	item->entry.mtime = omb_nanoseconds(&st.st_mtim);
+	item->entry.ctime = omb_nanoseconds(&st.st_ctim);
 	item->entry.inode = (uint64_t) st.st_ino;
 	if (context->verify_pages && item->is_relation)
 		check_pages(unit, context, number, fd, data, (size_t) n, 0);

@@ -4,6 +4,7 @@
 #include "task/gather.h"
 
 #include "base/crc32c.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "repo/pagecache.h"
 #include "task/copy.h"
@@ -308,14 +309,10 @@ fill_item(omb_copy_item *item, const omb_walk_item *from)
 	item->entry.path = omb_strdup(from->path);
 	item->entry.target = from->target ? omb_strdup(from->target) : NULL;
 	item->entry.mode = st->st_mode & 07777;
-	item->entry.mtime = st->st_mtim.tv_sec < 0 ?
-							0 :
-							(uint64_t) st->st_mtim.tv_sec * 1000000000 +
-								(uint64_t) st->st_mtim.tv_nsec;
+	item->entry.mtime = omb_nanoseconds(&st->st_mtim);
 	if (from->type == OMB_ENTRY_FILE)
 	{
-		item->entry.ctime = (uint64_t) st->st_ctim.tv_sec * 1000000000 +
-							(uint64_t) st->st_ctim.tv_nsec;
+		item->entry.ctime = omb_nanoseconds(&st->st_ctim);
 		item->entry.inode = (uint64_t) st->st_ino;
 		item->entry.size = (uint64_t) st->st_size;
 	}

@@ -251,14 +251,6 @@ is_local(omb_parent *parent, const struct stat *st, const char *source)
 	return parent->is_local;
 }
 
-static uint64_t
-nanoseconds(const struct timespec *time)
-{
-	return time->tv_sec < 0 ?
-			   0 :
-			   (uint64_t) time->tv_sec * 1000000000 + (uint64_t) time->tv_nsec;
-}
-
 bool
 omb_parent_unchanged(omb_parent *parent, const omb_entry *entry,
 					 const struct stat *st, const char *source)
@@ -269,8 +261,8 @@ omb_parent_unchanged(omb_parent *parent, const omb_entry *entry,
 	if (!parent->is_timely || entry->type != OMB_ENTRY_FILE ||
 		entry->damaged_count > 0 || entry->size != (uint64_t) st->st_size ||
 		entry->inode != (uint64_t) st->st_ino ||
-		entry->mtime != nanoseconds(&st->st_mtim) ||
-		entry->ctime != nanoseconds(&st->st_ctim) ||
+		entry->mtime != omb_nanoseconds(&st->st_mtim) ||
+		entry->ctime != omb_nanoseconds(&st->st_ctim) ||
 		entry->mtime + TIME_UNIT >= start ||
 		entry->ctime + TIME_UNIT >= start || !is_local(parent, st, source))
 		return false;
