@@ -2,7 +2,7 @@
 SET timezone = 'UTC';
 CREATE EXTENSION omsupply_backup;
 SELECT name, job, cron, timezone, is_enabled, catch_up, label, options FROM backup_schedule ORDER BY name;
-SELECT version, result, installed_at > now() - interval '1 hour' AS just_now FROM backup_extension_version;
+SELECT version, result, installed_at > now() - interval '1 hour' AS just_now FROM backup_extension_version ORDER BY version;
 
 -- mistakes, with their position
 INSERT INTO backup_schedule (name, job, cron) VALUES ('x', 'backup', '61 * * * *');

@@ -5,7 +5,7 @@
 #define OMB_BACKEND_CHECKS_H
 
 /* The version of the SQL objects that this library works with. */
-#define OMB_SQL_VERSION "1.1"
+#define OMB_SQL_VERSION "1.2"
 
 /* Labels go into a file of lines. */
 extern void omb_check_label(const char *label);
