@@ -132,10 +132,27 @@ part_tables() {
 	stop_cluster
 }
 
-tps() { as_user "$INSTBIN/pgbench" -n -c 4 -j 2 -T "$1" 2>/dev/null | awk '/^tps/{print $3}'; }
+# pgbench_beside COMMAND: prints its rate while COMMAND runs, as part of the rate
+# in the ten seconds before, and the transactions that were lost by it
+pgbench_beside() {
+	local pid t0 t1
+	as_user "$INSTBIN/pgbench" -n -c 4 -j 2 -T 600 -P 1 --progress-timestamp >"$SCRATCH/pgbench.log" 2>&1 &
+	pid=$!
+	sleep 16
+	t0=$(now)
+	"$@" >>"$SCRATCH/run.log" 2>&1
+	t1=$(now)
+	sleep 1
+	pkill -TERM -P $pid || kill -TERM $pid
+	wait $pid || true
+	awk -v t0="$t0" -v t1="$t1" '/^progress:/{
+			if ($2 <= t0 && $2 > t0 - 10) { base += $4; bases++ }
+			if ($2 > t0 && $2 - 1 <= t1) { during += $4; durings++ }
+		} END { base /= bases; during /= durings; printf "%.3f %.0f\n", during / base, (base - during) * (t1 - t0) }' "$SCRATCH/pgbench.log"
+}
 
 part_load() {
-	local run tool tools base during pid
+	local run tool tools
 	say "Load: making a database of $SIZE_MB MB ..."
 	make_cluster
 	load_data
@@ -145,20 +162,11 @@ part_load() {
 		say "Load, run $run of $RUNS"
 		fresh_ours
 		fresh_pgbr
-		# each is first in turn, and compared with the rate just before it
+		# each is first in turn
 		tools='ours pgbr'
 		[ $((run % 2)) = 1 ] || tools='pgbr ours'
 		for tool in $tools; do
-			tps 5 >/dev/null
-			base=$(tps 15)
-			(while [ ! -e "$SCRATCH/enough" ]; do ${tool}_full; done >>"$SCRATCH/run.log" 2>&1) &
-			pid=$!
-			sleep 0.5
-			during=$(tps 15)
-			touch "$SCRATCH/enough"
-			wait $pid
-			rm "$SCRATCH/enough"
-			note load $tool "$(awk -v a="$during" -v b="$base" 'BEGIN{printf "%.3f", a/b}')"
+			echo "load $tool $(pgbench_beside ${tool}_full)" | tee -a "$results"
 		done
 	done
 	stop_cluster
@@ -216,6 +224,8 @@ esac
 case $PART in *load*)
 	awk -v a="$(median load ours 3)" -v b="$(median load pgbr 3)" \
 		'BEGIN{printf "| %-28s | %8.2f | %-13s | %8.2f | %5.2f | %5s | %s |\n", "pgbench during a backup", a, "pgbackrest", b, a/b, ">= 1", (a >= b ? "yes" : "NO")}'
+	awk -v a="$(median load ours 4)" -v b="$(median load pgbr 4)" \
+		'BEGIN{printf "| %-28s | %8d | %-13s | %8d | %5.2f | %5s | %s |\n", "transactions lost by it", a, "pgbackrest", b, a/b, "-", ""}'
 	;;
 esac
 case $PART in *sizes*)
