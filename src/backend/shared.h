@@ -121,6 +121,8 @@ typedef struct OmbShared
 	OmbResult result[OMB_RESULTS]; /* by serial modulo OMB_RESULTS */
 	OmbStatus status;
 	OmbSchedulerShared scheduler;
+	uint64 notes_wanted; /* how often somebody wrote a note */
+	uint64 notes_done;	 /* that many of them are in the repository */
 } OmbShared;
 
 /* NULL when the library is not in shared_preload_libraries. */

@@ -10,6 +10,7 @@
 #include "repo/pin.h"
 #include "repo/revision.h"
 #include "repo/walobject.h"
+#include "repo/watermark.h"
 #include "task/walrange.h"
 
 #include <inttypes.h>
@@ -510,7 +511,8 @@ omb_expire(const omb_expire_config *config, omb_expire_result *result,
 	{
 		omb_retain_decide(&e.plan);
 		if (tell_all(&e, err) == OMB_OK && !config->dry_run &&
-			remove_all(&e, err) == OMB_OK)
+			remove_all(&e, err) == OMB_OK &&
+			omb_watermark_expire(config->repo, err) == OMB_OK)
 			(void) prune(config, lock, err);
 	}
 	omb_store_unlock(lock);
