@@ -53,8 +53,8 @@ check_preloaded(void)
 						 "server.")));
 }
 
-static void
-check_repository(void)
+void
+omb_check_repository(void)
 {
 	if (omb_repository[0] == '\0')
 		ereport(ERROR,
@@ -104,7 +104,7 @@ omb_check_ready(void)
 {
 	check_preloaded();
 	check_archiving();
-	check_repository();
+	omb_check_repository();
 }
 
 void
@@ -293,7 +293,7 @@ static void
 begin_job(const char *type)
 {
 	omb_check_version();
-	check_repository();
+	omb_check_repository();
 	omb_agent_start();
 	omb_agent_begin_job(type);
 }
