@@ -165,7 +165,7 @@ BEGIN
 	(SELECT k.value_string FROM public.key_value_store AS k WHERE k.id::text = 'DATABASE_VERSION') AS version,
 	(SELECT max(c.cursor) FROM public.changelog AS c) AS max_cursor,
 	(SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END FROM public.changelog_cursor_seq AS s) AS sequence$query$, '1 minute', app_role),
-	('omsupply-keys', $query$SELECT jsonb_object_agg(k.id::text, coalesce(to_jsonb(k.value_int), to_jsonb(k.value_string))) AS keys
+	('omsupply-keys', $query$SELECT current_database() AS database, jsonb_object_agg(k.id::text, coalesce(to_jsonb(k.value_int), to_jsonb(k.value_string))) AS keys
   FROM public.key_value_store AS k WHERE k.id::text LIKE '%CURSOR%'$query$, '5 minutes', app_role),
 	('omsupply-journal', $query$WITH now AS MATERIALIZED (
 	-- a transaction below the horizon has ended; what it wrote is seen
@@ -189,7 +189,7 @@ found AS MATERIALIZED (
 sites AS (
 	SELECT f.source_site_id, count(*), min(f.cursor), max(f.cursor), array_agg(DISTINCT f.table_name) AS tables
 	  FROM found AS f GROUP BY f.source_site_id)
-SELECT now.horizon, floor.cursor AS floor, now.from_xid,
+SELECT current_database() AS database, now.horizon, floor.cursor AS floor, now.from_xid,
 	(SELECT count(*) = 0 FROM found) AS is_empty,
 	(SELECT count(*) FROM found) AS count,
 	(SELECT min(f.cursor) FROM found AS f) AS min_cursor,
@@ -250,7 +250,7 @@ BEGIN
 				   SELECT FROM backup_realign_log AS l WHERE l.at BETWEEN s.since AND s.measured_at AND l.object = 'sequence changelog_cursor_seq'))
 	  INTO known, known_at, peak_rate
 	  FROM steps AS s;
-	known := greatest(known, (SELECT max((w.value->>'max_cursor')::bigint) FROM backup_watermark_values('omsupply-journal') AS w), highest);
+	known := greatest(known, (SELECT max((w.value->>'max_cursor')::bigint) FROM backup_watermark_values('omsupply-journal') AS w WHERE w.value->>'database' = current_database()), highest);
 	IF highest IS NOT NULL THEN
 		target := known + 1000;
 	ELSE
@@ -555,6 +555,173 @@ $realign$;
 COMMENT ON FUNCTION backup_realign(pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.int8, pg_catalog.bool, pg_catalog.bool, pg_catalog.bool)
 IS 'repair the sync of omSupply after a restore; with dry_run it only tells what it would change';
 
+CREATE FUNCTION backup_realign_report(highest pg_catalog.int8 DEFAULT NULL,
+									  lost_until pg_catalog.timestamptz DEFAULT NULL,
+									  base_dir pg_catalog.text DEFAULT NULL)
+RETURNS TABLE (topic pg_catalog.text, finding pg_catalog.text)
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $report$
+#variable_conflict use_column
+DECLARE
+	facts record;
+	item record;
+	incarnation record;
+	is_lost bool;
+	files text := backup_realign_report.base_dir;
+	missing bigint := 0;
+BEGIN
+	PERFORM set_config('search_path', format('pg_catalog, %I, pg_temp', e_n.nspname), true)
+	   FROM pg_extension AS e JOIN pg_namespace AS e_n ON e_n.oid = e.extnamespace
+	  WHERE e.extname = 'omsupply_backup';
+	SELECT * INTO facts FROM backup_realign_facts(backup_realign_report.highest, backup_realign_report.lost_until);
+	SELECT * INTO incarnation FROM backup_incarnation;
+	is_lost := facts.known > facts.restored_max AND (incarnation IS NULL OR backup_realign_pending());
+	topic := 'restore';
+	IF incarnation IS NULL THEN
+		finding := 'it is not known whether this database was restored: backup_preset_omsupply() was never called in it';
+	ELSIF backup_realign_pending() THEN
+		SELECT format('this database was restored: it belongs to timeline %s of cluster %s, and this is timeline %s of cluster %s',
+					  incarnation.timeline, incarnation.system_identifier, c.timeline, c.system_identifier)
+		  INTO finding FROM backup_current_incarnation() AS c;
+	ELSE
+		finding := format('this database was not restored since %s, or that was dealt with', incarnation.accepted_at);
+	END IF;
+	RETURN NEXT;
+
+	topic := 'changelog';
+	finding := format('omSupply %s.x; the last row here has cursor %s, the sequence is at %s', facts.line, facts.restored_max, facts.restored_sequence);
+	RETURN NEXT;
+	IF facts.known IS NULL THEN
+		finding := 'nothing is known of the time before: give the highest cursor that any site has seen as "highest"';
+	ELSIF is_lost THEN
+		finding := format('before, it had come to %s at least (measured last at %s): up to %s changes and more are lost here', facts.known, facts.known_at, facts.known - facts.restored_max);
+	ELSE
+		finding := format('before, it had come to %s (measured last at %s): nothing is known to be lost', facts.known, facts.known_at);
+	END IF;
+	RETURN NEXT;
+	IF facts.target IS NOT NULL THEN
+		finding := format('backup_realign() would have it go on at %s', greatest(facts.target, facts.restored_sequence));
+		RETURN NEXT;
+	END IF;
+
+	topic := 'scenario';
+	finding := CASE WHEN is_lost
+		THEN 'omSupply is older than its remote sites. Is mSupply recent? Then it is "omsupply" (B.3.2). Was mSupply restored, too? Then it is "both" (B.3.4), and "msupply_at" is the instant of its backup'
+		ELSE 'omSupply is not older than its remote sites. Was mSupply restored? Then it is "msupply" (B.3.1). Was a remote site? Then it is "remote" (B.3.3): initialise that site anew' END;
+	RETURN NEXT;
+
+	/* ---- what remote sites pushed that is lost here ---- */
+	topic := 'remote site';
+	FOR item IN
+		WITH pieces AS (
+			SELECT w.measured_at, w.value FROM backup_watermark_values('omsupply-journal') AS w
+			 WHERE is_lost AND w.value->>'database' = current_database() AND (w.value->>'max_cursor')::bigint > facts.restored_max),
+		rows AS (
+			SELECT p.measured_at, (r.value->>0)::bigint AS cursor, r.value->>1 AS tab, (r.value->>5)::int AS site, 1 AS count
+			  FROM pieces AS p, jsonb_array_elements(p.value->'rows') AS r
+			 WHERE jsonb_typeof(p.value->'rows') = 'array'
+			UNION ALL
+			SELECT p.measured_at, (s.value->>'max')::bigint, array_to_string(ARRAY(SELECT jsonb_array_elements_text(s.value->'tables')), ', '), (s.value->>'source_site_id')::int, (s.value->>'count')::bigint
+			  FROM pieces AS p, jsonb_array_elements(p.value->'sites') AS s
+			 WHERE jsonb_typeof(p.value->'rows') IS DISTINCT FROM 'array')
+		SELECT r.site, sum(r.count) AS count, min(r.measured_at) AS since, max(r.measured_at) AS until, string_agg(DISTINCT r.tab, ', ') AS tabs
+		  FROM rows AS r
+		 WHERE r.cursor > facts.restored_max
+		   AND r.site IS NOT NULL
+		   AND NOT EXISTS (SELECT FROM public.key_value_store AS k WHERE k.id::text IN ('SETTINGS_SYNC_SITE_ID', 'SETTINGS_SYNC_CENTRAL_SERVER_SITE_ID') AND k.value_int = r.site)
+		 GROUP BY r.site ORDER BY r.site
+	LOOP
+		finding := format('site %s: %s changes that came from it between about %s and %s are lost here (%s); it has to push again: %s',
+						  item.site, item.count, item.since, item.until, item.tabs,
+						  CASE facts.line WHEN 3 THEN 'ask_remotes => true, or set its push cursor back'
+						  ELSE 'stop it and set SYNC_PUSH_CURSOR_V6 in its table key_value_store back' END);
+		RETURN NEXT;
+	END LOOP;
+	finding := 'do not initialise a remote site anew before it has pushed again: it may have the only copy';
+	RETURN NEXT;
+
+	/* ---- what failed since ---- */
+	topic := 'integration';
+	EXECUTE CASE facts.line WHEN 2 THEN $sql$SELECT count(*) FROM public.sync_buffer AS b WHERE b.integration_error ILIKE '%foreign key%'$sql$
+		ELSE $sql$SELECT count(*) FROM public.sync_buffer AS b WHERE b.is_integrated AND b.integration_result = 'ERROR' AND b.integration_error ILIKE '%foreign key%'$sql$ END INTO missing;
+	IF missing > 0 THEN
+		finding := format('%s records failed because a record that they refer to is missing; when it has come, backup_realign(''retry'', false) lets them be tried again', missing);
+		RETURN NEXT;
+	END IF;
+
+	/* ---- files that are referred to ---- */
+	files := coalesce(files, incarnation.base_dir);
+	IF files IS NOT NULL AND to_regclass('public.sync_file_reference') IS NOT NULL THEN
+		topic := 'file';
+		FOR item IN EXECUTE $sql$
+			SELECT f.table_name || '/' || f.record_id || '/' || f.id || '_' || f.file_name AS path
+			  FROM public.sync_file_reference AS f
+			 WHERE f.deleted_datetime IS NULL
+			   AND (f.direction::text = 'UPLOAD' OR (f.total_bytes > 0 AND f.uploaded_bytes = f.total_bytes))
+			 ORDER BY 1$sql$
+		LOOP
+			IF (pg_stat_file(files || '/static_files/sync_files/' || item.path, true)).size IS NULL THEN
+				finding := format('"%s" is referred to and is not there', item.path);
+				RETURN NEXT;
+			END IF;
+		END LOOP;
+	END IF;
+END
+$report$;
+COMMENT ON FUNCTION backup_realign_report(pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text)
+IS 'in plain words: what a restore did to the sync of omSupply, and what has to be done';
+
+-- For omSupply's setting database.init_sql, which runs before omSupply works.
+CREATE FUNCTION backup_on_app_start()
+RETURNS pg_catalog.text
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $start$
+DECLARE
+	version text;
+	point text;
+BEGIN
+	PERFORM set_config('search_path', format('pg_catalog, %I, pg_temp', e_n.nspname), true)
+	   FROM pg_extension AS e JOIN pg_namespace AS e_n ON e_n.oid = e.extnamespace
+	  WHERE e.extname = 'omsupply_backup';
+	IF backup_realign_pending() THEN
+		RAISE EXCEPTION 'omSupply must not start: its database was restored, and its sync is not repaired'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				  DETAIL = 'Remote sites remember more than this database has. What they are sent now could never reach them.',
+				  HINT = 'Execute "SELECT * FROM backup_realign_report()" and then backup_realign(). If nothing is to be repaired, execute "SELECT backup_realign_accept()".';
+	END IF;
+	IF to_regclass('public.key_value_store') IS NOT NULL THEN
+		SELECT k.value_string INTO version FROM public.key_value_store AS k WHERE k.id::text = 'DATABASE_VERSION';
+	END IF;
+	SELECT b.name INTO point FROM backup_before_upgrade('omSupply starts, was version ' || coalesce(version, 'not known')) AS b;
+	RETURN point;
+END
+$start$;
+COMMENT ON FUNCTION backup_on_app_start()
+IS 'for omSupply''s setting init_sql: names a restore point; fails while a restore is not dealt with';
+
+CREATE FUNCTION backup_realign_accept()
+RETURNS pg_catalog.void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	INSERT INTO backup_realign_log (scenario, object, old_value, new_value, why)
+	SELECT 'accept', 'incarnation',
+		   pg_catalog.format('timeline %s of cluster %s', i.timeline, i.system_identifier),
+		   pg_catalog.format('timeline %s of cluster %s', c.timeline, c.system_identifier),
+		   'nothing is to be repaired'
+	  FROM backup_incarnation AS i, backup_current_incarnation() AS c
+	 WHERE backup_realign_pending();
+	UPDATE backup_incarnation
+	   SET system_identifier = c.system_identifier, timeline = c.timeline, accepted_at = pg_catalog.clock_timestamp()
+	  FROM backup_current_incarnation() AS c;
+END;
+COMMENT ON FUNCTION backup_realign_accept()
+IS 'let omSupply start after a restore without repairing its sync';
+
+REVOKE ALL ON FUNCTION backup_realign_report(pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_on_app_start() FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_realign_accept() FROM PUBLIC;
 REVOKE ALL ON backup_incarnation, backup_realign_log FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_current_incarnation() FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_realign_pending() FROM PUBLIC;

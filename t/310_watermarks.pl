@@ -19,16 +19,6 @@ $node->safe_psql('central', 'CREATE EXTENSION omsupply_backup');
 sub sql { return $node->safe_psql('central', $_[0]); }
 sub listed { my ($name) = @_; return grep { $_->{name} eq $name } @{ decode_json(program_ok([ 'list', '--watermarks', '--json' ], 'list --watermarks', $repo)) }; }
 
-# measure everything now, and wait until the repository has it
-sub measure
-{
-	my $at = sql('SELECT clock_timestamp()');
-	sql(q{UPDATE backup_watermark_state SET measured_at = '2000-01-01', failed_at = NULL; UPDATE backup_watermark SET query = query});
-	$node->poll_query_until('central', "SELECT bool_and(greatest(s.measured_at, s.failed_at) >= '$at') FROM backup_watermark w JOIN backup_watermark_state s USING (name) WHERE is_enabled HAVING count(*) = (SELECT count(*) FROM backup_watermark WHERE is_enabled)");
-	$node->poll_query_until('central', q{SELECT count(*) = 0 FROM pg_ls_dir('omsupply_backup.notes')});
-	return;
-}
-
 # a query of one's own, and what can go wrong
 sql(q{CREATE TABLE t AS SELECT 42 AS n; CREATE ROLE reader; GRANT SELECT ON t TO reader; CREATE SEQUENCE q; GRANT ALL ON q TO reader;
 INSERT INTO backup_watermark (name, query, "interval", run_as) VALUES
@@ -43,11 +33,11 @@ INSERT INTO backup_watermark (name, query, "interval", run_as) VALUES
 INSERT INTO backup_watermark (name, query, is_enabled) VALUES ('off', 'SELECT 1', false)});
 my $holder = $node->background_psql('central');
 $holder->query_safe('BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE');
-measure();
+measure($node, 'central');
 like(sql(q{SELECT error FROM backup_watermark_state WHERE name = 'locked'}), qr/lock timeout/, 'it does not wait for a lock');
 $holder->query_safe('COMMIT');
 $holder->quit;
-measure();
+measure($node, 'central');
 is((listed('answer'))[-1]{value}{n}, 42, 'a value is in the repository');
 for my $case ([ 'slow', qr/statement timeout/ ], [ 'secret', qr/permission denied/ ], [ 'writes', qr/read-only transaction/ ],
 	[ 'many', qr/more instead of one row/ ], [ 'long', qr/longer than 262144 bytes/ ], [ 'nobody', qr/role "there is no such role" does not exist/ ])
@@ -56,7 +46,7 @@ for my $case ([ 'slow', qr/statement timeout/ ], [ 'secret', qr/permission denie
 }
 is(sql(q{SELECT count(*) FROM backup_watermark_state WHERE name = 'off'}), 0, 'one that is off is not measured');
 is(sql(q{SELECT value->>'who' FROM backup_watermark_state WHERE name = 'answer'}), 'reader', 'a query runs as the role of its row');
-measure();
+measure($node, 'central');
 is_deeply([ map { $_->{value}{before} } (listed('answer'))[0, -1] ], [ undef, 42 ], 'a query gets its last value');
 is(sql(q{SELECT count(*) FROM backup_watermark_values('answer') WHERE value->>'n' = '42'}), scalar(listed('answer')), 'in SQL, too');
 is(sql(q{SELECT count(*) FROM backup_watermark_values(NULL, now() + '1 day')}), 0, 'from a time on');
@@ -73,9 +63,9 @@ for my $line (3, 2)
 	sql($_) for map { "ALTER TABLE $_ OWNER TO app" } qw(changelog key_value_store);
 	is(sql('SELECT backup_preset_omsupply()'), "omSupply $line.x", "omSupply $line");
 	is(sql('SELECT backup_preset_omsupply()'), "omSupply $line.x", 'a second time');
-	measure();
+	measure($node, 'central');
 	central_edit($central, 'asset_class', map { ("c$_" => "class $_") } 1 .. 5);
-	measure();
+	measure($node, 'central');
 	my @marks = listed('omsupply');
 	is($marks[-1]{value}{sequence}, 5, 'how far the sequence is');
 	is($marks[-1]{value}{database}, 'central', 'in which database');
@@ -91,12 +81,12 @@ for my $line (3, 2)
 	my $late = $node->background_psql('central');
 	$late->query_safe(q{BEGIN; SELECT app_upsert('asset_class', '{"id": "late"}', NULL)});
 	central_edit($central, 'asset_class', early => 'early');
-	measure();
+	measure($node, 'central');
 	is((listed('omsupply'))[-1]{value}{sequence}, 7, 'the sequence counts the row that is not committed');
-	measure() for 1 .. 3;
+	measure($node, 'central') for 1 .. 3;
 	$late->query_safe('COMMIT');
 	$late->quit;
-	measure();
+	measure($node, 'central');
 	my @rows = map { $_->[2] } map { @{ $_->{value}{rows} } } $journal->();
 	is(scalar(grep { $_ eq 'late' } @rows), 1, 'a row with a low cursor that came late is in the journal, once');
 	is(scalar(grep { $_ eq 'early' } @rows), 1, 'and so is the other');
@@ -117,17 +107,17 @@ for my $line (3, 2)
 			$writers[$w]->query_safe(q{SAVEPOINT s}) if rand() < 0.3;
 			$writers[$w]->query_safe(qq{SELECT app_upsert('asset_class', '{"id": "r$line-$step"}', 11)});
 		}
-		measure() if rand() < 0.1;
+		measure($node, 'central') if rand() < 0.1;
 	}
 	$writers[$_]->query_safe('COMMIT') for grep { $open{$_} } 0 .. 2;
 	$_->quit for @writers;
-	measure();
+	measure($node, 'central');
 	is(join(' ', sort grep { /^r$line-/ } map { $_->[2] } map { @{ $_->{value}{rows} } } $journal->()),
 		join(' ', sort split /\n/, sql(qq{SELECT record_id FROM changelog WHERE record_id ~ '^r$line-'})), "journal and changelog agree (seed $seed)");
 
 	# too many for a list: a summary a site
 	sql(q{INSERT INTO changelog (table_name, record_id, row_action, source_site_id) SELECT 'asset', n::text, 'UPSERT', 10 + n % 2 FROM generate_series(1, 300) n}) for 1 .. 4;
-	measure();
+	measure($node, 'central');
 	my $last = (listed('omsupply-journal'))[-1]{value};
 	is($last->{rows}, undef, 'a large piece has no rows');
 	is_deeply([ map { "$_->{source_site_id} $_->{count}" } sort { $a->{source_site_id} <=> $b->{source_site_id} } @{ $last->{sites} } ], [ '10 600', '11 600' ], 'but counts a site');

@@ -10,7 +10,7 @@ use Exporter 'import';
 use JSON::PP;
 use Test::More;
 
-our @EXPORT = qw(install_omsupply central_edit central_sync new_msupply new_remote);
+our @EXPORT = qw(install_omsupply central_edit central_sync new_msupply msupply_edit copy_of new_remote measure);
 
 my $json = JSON::PP->new->canonical;
 
@@ -21,12 +21,12 @@ my $msupply_site = 1;
 my $own_site = 2;
 
 my $keys = q{'CENTRAL_SYNC_PULL_CURSOR', 'REMOTE_SYNC_PUSH_CURSOR', 'SHIPMENT_TRANSFER_PROCESSOR_CURSOR', 'DYNAMIC_CURSOR',
-	'SETTINGS_SYNC_IS_DISABLED', 'SETTINGS_SYNC_SITE_ID', 'SETTINGS_TOKEN_SECRET', 'DATABASE_VERSION'};
+	'SETTINGS_SYNC_IS_DISABLED', 'SETTINGS_SYNC_SITE_ID', 'SETTINGS_SYNC_CENTRAL_SERVER_SITE_ID', 'SETTINGS_TOKEN_SECRET', 'DATABASE_VERSION'};
 
 my $common = qq{
 CREATE TYPE key_type AS ENUM ($keys);
 CREATE TABLE key_value_store (id key_type PRIMARY KEY, value_string text, value_int integer, value_bigint bigint, value_float double precision, value_bool boolean);
-INSERT INTO key_value_store (id, value_int) VALUES ('CENTRAL_SYNC_PULL_CURSOR', 0), ('REMOTE_SYNC_PUSH_CURSOR', 0), ('SETTINGS_SYNC_SITE_ID', $own_site);
+INSERT INTO key_value_store (id, value_int) VALUES ('CENTRAL_SYNC_PULL_CURSOR', 0), ('REMOTE_SYNC_PUSH_CURSOR', 0), ('SETTINGS_SYNC_SITE_ID', $own_site), ('SETTINGS_SYNC_CENTRAL_SERVER_SITE_ID', $msupply_site);
 INSERT INTO key_value_store (id, value_string) VALUES ('SETTINGS_TOKEN_SECRET', 'do not tell');
 CREATE TABLE store (id text PRIMARY KEY, code text, site_id integer NOT NULL);
 INSERT INTO store VALUES ('s2', 'central', 2), ('s11', 'one', 11), ('s12', 'two', 12), ('s13', 'three', 13);
@@ -156,11 +156,41 @@ sub central_edit
 
 sub key_value { my ($central, $key) = @_; return sql($central, "SELECT value_int FROM key_value_store WHERE id = '$key'"); }
 
+# Measure all watermarks now, and wait until the repository has them.
+sub measure
+{
+	my ($node, $database) = @_;
+	my $at = $node->safe_psql($database, 'SELECT clock_timestamp()');
+	$node->safe_psql($database, q{UPDATE backup_watermark_state SET measured_at = '2000-01-01', failed_at = NULL; UPDATE backup_watermark SET query = query});
+	$node->poll_query_until($database, "SELECT bool_and(greatest(s.measured_at, s.failed_at) >= '$at') FROM backup_watermark w JOIN backup_watermark_state s USING (name) WHERE is_enabled HAVING count(*) = (SELECT count(*) FROM backup_watermark WHERE is_enabled)")
+	  or die 'watermarks were not measured';
+	$node->poll_query_until($database, q{SELECT count(*) = 0 FROM pg_ls_dir('omsupply_backup.notes')})
+	  or die 'watermarks were not noted';
+	return;
+}
+
 # ---- mSupply: a log of central records, and what it was sent ----
 
 sub new_msupply { return { log => [], records => {} }; }
 
-sub copy_of { return $json->decode($json->encode($_[0])); }
+sub msupply_edit
+{
+	my ($msupply, %items) = @_;
+	for my $id (sort keys %items)
+	{
+		my $last = @{ $msupply->{log} } ? $msupply->{log}[-1]{id} : 0;
+		push @{ $msupply->{log} }, { id => $last + 1, record => { id => $id, name => $items{$id} } };
+	}
+	return;
+}
+
+# A deep copy, of mSupply or of a remote site.
+sub copy_of
+{
+	my ($it) = @_;
+	my $copy = $json->decode($json->encode({%$it}));
+	return ref $it eq 'HASH' ? $copy : bless $copy, ref $it;
+}
 
 # The central server syncs with mSupply (v5): push, then pull.
 sub central_sync
@@ -184,7 +214,13 @@ sub central_sync
 		$statements .= "SELECT app_upsert('item', " . quoted($json->encode($entry->{record})) . ", $msupply_site);\n";
 		$pull = $entry->{id};
 	}
-	$statements .= "SELECT app_set_key('CENTRAL_SYNC_PULL_CURSOR', $pull)";
+	$statements .= "SELECT app_set_key('CENTRAL_SYNC_PULL_CURSOR', $pull);\n";
+	# asked to initialise, it sends all that it has of this site
+	if (sql($central, 'SELECT count(*) FROM sync_log WHERE prepare_initial_finished_datetime IS NOT NULL') == 0)
+	{
+		$statements .= "SELECT app_upsert('stocktake', " . quoted($json->encode($_)) . ", $msupply_site);\n" for map { $msupply->{records}{stocktake}{$_} } sort keys %{ $msupply->{records}{stocktake} };
+		$statements .= 'UPDATE sync_log SET prepare_initial_finished_datetime = now();';
+	}
 	sql($central, $statements);
 	return;
 }
