@@ -225,6 +225,35 @@ omb_size_format(uint64_t bytes, char *out)
 	return out;
 }
 
+bool
+omb_size_parse(const char *text, uint64_t *bytes)
+{
+	static const struct
+	{
+		const char *name;
+		unsigned int shift;
+	} units[] = { { "", 0 },	{ "B", 0 },	  { "kB", 10 },
+				  { "MB", 20 }, { "GB", 30 }, { "TB", 40 } };
+	char digits[24];
+	size_t len = strspn(text, "0123456789");
+	size_t i;
+
+	(void) snprintf(digits, sizeof(digits), "%.*s", (int) len, text);
+	text += len;
+	while (*text == ' ')
+		text++;
+	for (i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+	{
+		if (strcmp(text, units[i].name) == 0 && omb_u64_parse(digits, bytes) &&
+			*bytes > 0 && *bytes <= (uint64_t) INT64_MAX >> units[i].shift)
+		{
+			*bytes <<= units[i].shift;
+			return true;
+		}
+	}
+	return false;
+}
+
 char *
 omb_duration_format(uint64_t seconds, char *out)
 {

@@ -32,6 +32,8 @@ extern bool omb_time_parse(const char *text, int64_t *time);
 /* "1.5 GB", "312 kB": powers of 1024 with PostgreSQL's unit names. */
 #define OMB_SIZE_TEXT 16
 extern char *omb_size_format(uint64_t bytes, char *out);
+/* "500", "500kB", "2 MB", "10GB", "1TB": whole numbers above 0. */
+extern bool omb_size_parse(const char *text, uint64_t *bytes);
 /* "1:02:03" or "2:03" */
 extern char *omb_duration_format(uint64_t seconds, char *out);
 

@@ -486,6 +486,7 @@ describe_expire(const agent_job *job, omb_expire_config *config,
 	}
 	if (!omb_fields_get_u32(&job->fields, "dry_run", &dry_run))
 		return invalid("dry_run", err);
+	(void) omb_fields_get_u64(&job->fields, "min_free", &config->min_free);
 	config->dry_run = dry_run != 0;
 	config->row = send_verdict;
 	return OMB_OK;
@@ -515,6 +516,7 @@ run_expire(const agent_job *job, omb_error *err)
 		omb_agent_begin("done");
 		omb_agent_u64("backups_kept", result.backups_kept);
 		omb_agent_u64("backups_dropped", result.backups_dropped);
+		omb_agent_u64("backups_dropped_early", result.backups_early);
 		omb_agent_u64("wal_files_kept", result.wal_kept);
 		omb_agent_u64("wal_files_dropped", result.wal_dropped);
 		omb_agent_u64("wal_bytes_dropped", result.wal_bytes_dropped);

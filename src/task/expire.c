@@ -10,6 +10,7 @@
 #include "repo/pin.h"
 #include "repo/revision.h"
 #include "repo/walobject.h"
+#include "task/early.h"
 #include "task/walrange.h"
 
 #include <inttypes.h>
@@ -175,6 +176,26 @@ count_wal(expire *e, omb_error *err)
 	}
 	return omb_store_list(e->config->repo->store, OMB_WAL_FOLDER, true,
 						  count_segment, e, err);
+}
+
+/* ---- lack of space ---- */
+
+/* What cannot be read may need anything: then nothing will be removed. */
+static omb_status
+drop_early(expire *e, omb_error *err)
+{
+	const omb_expire_config *config = e->config;
+	uint64_t available = 0;
+	uint32_t dropped = 0;
+
+	if (config->min_free == 0 || e->unreadable > 0)
+		return OMB_OK;
+	if ((config->available ? config->available : omb_early_available)(
+			config->repo, &available, err) == OMB_OK &&
+		omb_early_decide(config->repo, &e->plan, available, config->min_free,
+						 &dropped, err) == OMB_OK)
+		e->result->backups_early = dropped;
+	return err->status;
 }
 
 /* ---- telling ---- */
@@ -509,8 +530,8 @@ omb_expire(const omb_expire_config *config, omb_expire_result *result,
 		read_timelines(&e, err) == OMB_OK && count_wal(&e, err) == OMB_OK)
 	{
 		omb_retain_decide(&e.plan);
-		if (tell_all(&e, err) == OMB_OK && !config->dry_run &&
-			remove_all(&e, err) == OMB_OK)
+		if (drop_early(&e, err) == OMB_OK && tell_all(&e, err) == OMB_OK &&
+			!config->dry_run && remove_all(&e, err) == OMB_OK)
 			(void) prune(config, lock, err);
 	}
 	omb_store_unlock(lock);

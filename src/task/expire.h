@@ -32,6 +32,14 @@ typedef struct omb_expire_config
 	omb_repository *repo;
 	omb_retain_rules rules;
 	bool dry_run; /* tell, remove nothing */
+	/*
+	 * Bytes that shall be free in the repository's file system, for which
+	 * backups may go early (task/retain.h); 0 for nothing of the kind.
+	 */
+	uint64_t min_free;
+	/* How much is free; NULL to measure it. For tests. */
+	omb_status (*available)(const omb_repository *repo, uint64_t *bytes,
+							omb_error *err);
 	/* Then prune, not in a dry run; both NULL for not. repo and lock are ours. */
 	const omb_prune_config *prune;
 	omb_prune_result *pruned;
@@ -44,7 +52,8 @@ typedef struct omb_expire_result
 {
 	uint64_t backups_kept;
 	uint64_t backups_dropped;
-	uint64_t wal_kept; /* files */
+	uint64_t backups_early; /* of these: for lack of space */
+	uint64_t wal_kept;		/* files */
 	uint64_t wal_dropped;
 	uint64_t wal_bytes_dropped; /* as stored */
 } omb_expire_result;
