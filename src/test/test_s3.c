@@ -160,8 +160,8 @@ test_pages(void)
 			break;
 	is_u64(i, strlen(page_text), "one that was cut anywhere is no page");
 	for (i = 0; i < LENGTH(wrong); i++)
-		ok(!omb_cloud_parse_page(wrong[i], strlen(wrong[i]), &page), "nor is %s",
-		   wrong[i]);
+		ok(!omb_cloud_parse_page(wrong[i], strlen(wrong[i]), &page),
+		   "nor is %s", wrong[i]);
 	ok(omb_cloud_parse_page("<ListBucketResult/>", 19, &page) &&
 		   page.count == 0 && page.token == NULL,
 	   "one with nothing is the last one");
@@ -418,7 +418,9 @@ test_silence(void)
 {
 	struct sockaddr_in address = { 0 };
 	socklen_t len = sizeof(address);
-	omb_s3_config config = { .bucket = "b", .common.tries = 1, .common.stall_seconds = 1 };
+	omb_s3_config config = { .bucket = "b",
+							 .common.tries = 1,
+							 .common.stall_seconds = 1 };
 	omb_error err = OMB_ERROR_INIT;
 	int listener = socket(AF_INET, SOCK_STREAM, 0);
 	omb_store *store;
