@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "store/s3client.h"
 #include "store/s3head.h"
+#include "store/s3remove.h"
 #include "store/s3sign.h"
 #include "store/s3upload.h"
 
@@ -31,6 +32,7 @@ typedef struct s3_store
 	omb_s3_uploader *uploader;
 	bool sole_user;
 	pthread_mutex_t lock; /* for what follows */
+	bool no_batches;	  /* the server removes one by one only */
 	unsigned int shared;
 	bool exclusive;
 } s3_store;
@@ -344,20 +346,31 @@ s3_confirm(omb_store *base, const char *name, omb_error *err)
 	return omb_s3_head(((s3_store *) base)->client, name, &found, err);
 }
 
-/* DELETE does not tell whether there was anything. */
 static omb_status
 s3_remove(omb_store *base, const char *name, omb_error *err)
 {
-	s3_store *store = (s3_store *) base;
-	omb_s3_call call = { .action = "remove object",
-						 .method = "DELETE",
-						 .name = name };
-	omb_s3_answer answer = { 0 };
+	return omb_s3_remove(((s3_store *) base)->client, name, err);
+}
 
-	if (s3_confirm(base, name, err) != OMB_OK)
-		return err->status;
-	(void) omb_s3_do(store->client, &call, &answer, err);
-	omb_s3_answer_free(&answer);
+static omb_status
+s3_remove_many(omb_store *base, const char *const *name, size_t count,
+			   omb_store_removed removed, void *arg, omb_error *err)
+{
+	s3_store *store = (s3_store *) base;
+	bool unable;
+
+	(void) pthread_mutex_lock(&store->lock);
+	unable = store->no_batches;
+	(void) pthread_mutex_unlock(&store->lock);
+	if (unable)
+		return omb_error_set(err, OMB_UNSUPPORTED, "one by one");
+	if (omb_s3_remove_many(store->client, name, count, removed, arg, err) ==
+		OMB_UNSUPPORTED)
+	{
+		(void) pthread_mutex_lock(&store->lock);
+		store->no_batches = true;
+		(void) pthread_mutex_unlock(&store->lock);
+	}
 	return err->status;
 }
 
@@ -565,6 +578,7 @@ omb_store_s3_new(const omb_s3_config *config, omb_store **out, omb_error *err)
 		.abort = omb_s3_upload_abort,
 		.confirm = s3_confirm,
 		.remove = s3_remove,
+		.remove_many = s3_remove_many,
 		.settle = s3_settle,
 		.sweep = s3_sweep,
 		.lock = s3_lock_take,

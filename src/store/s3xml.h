@@ -69,6 +69,24 @@ extern bool omb_s3_parse_parts(const void *data, size_t len, uint64_t *bytes,
 /* CreateMultipartUpload: the upload's id, in new memory. */
 extern bool omb_s3_parse_upload_id(const void *data, size_t len, char **id);
 
+/* DeleteObjects: what became of each key. */
+typedef struct omb_s3_fate
+{
+	char *key;
+	bool is_deleted; /* else it was refused */
+} omb_s3_fate;
+
+typedef struct omb_s3_fates
+{
+	omb_s3_fate *item;
+	size_t count;
+	size_t cap;
+} omb_s3_fates;
+
+extern bool omb_s3_parse_deleted(const void *data, size_t len,
+								 omb_s3_fates *out);
+extern void omb_s3_fates_free(omb_s3_fates *fates);
+
 /* CompleteMultipartUpload: it is complete indeed. */
 extern bool omb_s3_parse_completed(const void *data, size_t len);
 

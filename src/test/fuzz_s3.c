@@ -12,6 +12,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	omb_s3_multiparts list;
+	omb_s3_fates fates;
 	omb_s3_error error;
 	omb_s3_page page;
 	uint64_t bytes;
@@ -23,6 +24,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		omb_s3_page_free(&page);
 	if (omb_s3_parse_multiparts(data, size, &list))
 		omb_s3_multiparts_free(&list);
+	if (omb_s3_parse_deleted(data, size, &fates))
+		omb_s3_fates_free(&fates);
 	(void) omb_s3_parse_parts(data, size, &bytes, &newest);
 	(void) omb_s3_parse_completed(data, size);
 	if (omb_s3_parse_upload_id(data, size, &id))
