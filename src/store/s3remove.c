@@ -96,13 +96,17 @@ is_deleted(const omb_s3_fates *fates, const char *prefix, const char *name,
 	return false;
 }
 
-/* A server that knows no such request takes it for another one. */
+/*
+ * A server that knows no such request takes it for another one; older ones of
+ * Ceph want a permission on the whole bucket.
+ */
 static bool
 is_unknown(const omb_s3_answer *answer)
 {
 	int status = answer->http.status;
 
-	return status == 400 || status == 405 || status == 411 || status == 501 ||
+	return status == 400 || status == 403 || status == 405 || status == 411 ||
+		   status == 501 ||
 		   (status == 404 && strcmp(answer->error.code, "NoSuchBucket") != 0);
 }
 

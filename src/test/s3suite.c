@@ -392,9 +392,11 @@ test_sizes(omb_store *known, const omb_s3_config *config)
 static void
 test_races(const omb_s3_config *config)
 {
+	const char *creates = getenv("OMB_S3_CREATES");
+	bool puts_only = creates != NULL && strcmp(creates, "puts") == 0;
 	omb_store *store = fresh(config);
 	omb_error err = OMB_ERROR_INIT;
-	int i;
+	int i, won;
 
 	for (i = 0; i < 5; i++)
 	{
@@ -404,7 +406,11 @@ test_races(const omb_s3_config *config)
 			   omb_store_remove(store, "race", &err) == OMB_OK,
 		   "it is whole");
 	}
-	is_u64((uint64_t) race(store, "race", 9000000), 1, "the same with parts");
+	won = race(store, "race", 9000000);
+	/* what a server does not know cannot be asked of it; see store/s3.h */
+	ok(won == 1 || (won > 1 && won <= RACERS && puts_only),
+	   "the same with parts: %d did%s", won,
+	   puts_only ? ", on a server that creates only by PUT" : "");
 	ok(get(store, "race", 9000000, 100000, &err) == OMB_OK &&
 		   omb_store_remove(store, "race", &err) == OMB_OK,
 	   "it is whole");
