@@ -651,6 +651,9 @@ omb_command_agent(int argc, char **argv)
 	if (receive_job(&job, &err) == OMB_OK)
 	{
 		type = job_text(&job, "type");
+		/* an archiver that falls behind a busy server fills its disk */
+		if (strcmp(type, "archive") != 0)
+			omb_agent_step_aside();
 		for (i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		{
 			if (strcmp(type, types[i].type) == 0)

@@ -115,11 +115,8 @@ omb_status
 omb_store_remove_many(omb_store *store, const char *const *name, size_t count,
 					  omb_store_removed removed, void *arg, omb_error *err)
 {
-	if (count > 1 && store->ops->remove_many != NULL &&
-		store->ops->remove_many(store, name, count, removed, arg, err) !=
-			OMB_UNSUPPORTED)
-		return err->status;
-	omb_error_clear(err);
+	if (store->ops->remove_many != NULL)
+		return store->ops->remove_many(store, name, count, removed, arg, err);
 	return remove_each(store, name, count, removed, arg, err);
 }
 

@@ -83,10 +83,7 @@ typedef struct omb_store_ops
 	void (*abort)(omb_upload *upload);
 	omb_status (*confirm)(omb_store *store, const char *name, omb_error *err);
 	omb_status (*remove)(omb_store *store, const char *name, omb_error *err);
-	/*
-	 * Optional: NULL, or OMB_UNSUPPORTED before anything was removed, and
-	 * they are removed one by one.
-	 */
+	/* NULL: they are removed one by one. */
 	omb_status (*remove_many)(omb_store *store, const char *const *name,
 							  size_t count, omb_store_removed removed,
 							  void *arg, omb_error *err);

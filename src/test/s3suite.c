@@ -54,19 +54,20 @@ configure(omb_s3_config *config)
 	memset(config, 0, sizeof(*config));
 	config->endpoint = getenv("OMB_S3_ENDPOINT");
 	config->bucket = getenv("OMB_S3_BUCKET");
-	config->prefix = getenv("OMB_S3_PREFIX");
+	config->common.prefix = getenv("OMB_S3_PREFIX");
 	config->region = getenv("OMB_S3_REGION");
-	config->ca_file = getenv("OMB_S3_CA_FILE");
-	config->credentials_file = getenv("OMB_S3_CREDENTIALS");
-	config->proxy = getenv("OMB_S3_PROXY");
+	config->common.ca_file = getenv("OMB_S3_CA_FILE");
+	config->common.credentials_file = getenv("OMB_S3_CREDENTIALS");
+	config->common.proxy = getenv("OMB_S3_PROXY");
 	config->storage_class = getenv("OMB_S3_STORAGE_CLASS");
 	config->encryption = getenv("OMB_S3_ENCRYPTION");
 	config->kms_key_id = getenv("OMB_S3_KMS_KEY_ID");
-	config->tries = number("OMB_S3_TRIES");
-	config->stall_seconds = number("OMB_S3_STALL");
-	config->retry_first = 50;
-	config->sole_user = true;
-	config->clock_offset = offset != NULL ? strtol(offset, NULL, 10) : 0;
+	config->common.tries = number("OMB_S3_TRIES");
+	config->common.stall_seconds = number("OMB_S3_STALL");
+	config->common.retry_first = 50;
+	config->common.sole_user = true;
+	config->common.clock_offset =
+		offset != NULL ? strtol(offset, NULL, 10) : 0;
 	if (style != NULL)
 		config->style = strcmp(style, "virtual") == 0 ? OMB_S3_STYLE_VIRTUAL :
 														OMB_S3_STYLE_PATH;
@@ -93,10 +94,10 @@ report(const omb_error *err)
 static omb_status
 put_bucket(const omb_s3_config *config, const char *policy, omb_error *err)
 {
-	omb_s3_call call = { .action = "change the bucket", .method = "PUT" };
-	omb_s3_answer answer = { 0 };
+	omb_cloud_call call = { .action = "change the bucket", .method = "PUT" };
+	omb_cloud_answer answer = { 0 };
 	omb_buf text = OMB_BUF_INIT;
-	omb_s3_client *client;
+	omb_cloud_client *client;
 
 	if (policy != NULL)
 	{
@@ -107,9 +108,9 @@ put_bucket(const omb_s3_config *config, const char *policy, omb_error *err)
 		call.body_len = text.len;
 	}
 	if (omb_s3_client_new(config, &client, err) == OMB_OK)
-		(void) omb_s3_do(client, &call, &answer, err);
-	omb_s3_answer_free(&answer);
-	omb_s3_client_free(client);
+		(void) omb_cloud_do(client, &call, &answer, err);
+	omb_cloud_answer_free(&answer);
+	omb_cloud_client_free(client);
 	omb_buf_free(&text);
 	return err->status;
 }
@@ -423,25 +424,25 @@ test_sweeps(omb_store *store, const omb_s3_config *config)
 {
 	omb_error err = OMB_ERROR_INIT;
 	omb_store_swept swept;
-	omb_s3_client *client;
-	omb_s3_answer answer = { 0 };
-	omb_s3_call call = {
+	omb_cloud_client *client;
+	omb_cloud_answer answer = { 0 };
+	omb_cloud_call call = {
 		.action = "test", .method = "POST", .name = "left", .query = "uploads="
 	};
 	char *id = NULL;
 	char *query;
 
 	ok(omb_s3_client_new(config, &client, &err) == OMB_OK &&
-		   omb_s3_do(client, &call, &answer, &err) == OMB_OK &&
-		   omb_s3_parse_upload_id(answer.http.body.data, answer.http.body.len,
-								  &id),
+		   omb_cloud_do(client, &call, &answer, &err) == OMB_OK &&
+		   omb_cloud_parse_upload_id(answer.http.body.data,
+									 answer.http.body.len, &id),
 	   "an upload begins");
 	query = omb_format("partNumber=1&uploadId=%s", id);
 	call.method = "PUT";
 	call.query = query;
 	call.body = "12345";
 	call.body_len = 5;
-	ok(omb_s3_do(client, &call, &answer, &err) == OMB_OK, "a part is sent");
+	ok(omb_cloud_do(client, &call, &answer, &err) == OMB_OK, "a part is sent");
 	ok(omb_store_sweep(store, 3600, true, &swept, &err) == OMB_OK &&
 		   swept.count == 0,
 	   "one under way is left alone");
@@ -456,8 +457,8 @@ test_sweeps(omb_store *store, const omb_s3_config *config)
 	   "and gone");
 	free(query);
 	free(id);
-	omb_s3_answer_free(&answer);
-	omb_s3_client_free(client);
+	omb_cloud_answer_free(&answer);
+	omb_cloud_client_free(client);
 }
 
 /* Who reads an object sees that one, or an error. */
@@ -527,7 +528,7 @@ test_lock_needs_a_sole_user(const omb_s3_config *config)
 	omb_store *store;
 	omb_lock *lock;
 
-	other.sole_user = false;
+	other.common.sole_user = false;
 	ok(omb_store_s3_new(&other, &store, &err) == OMB_OK &&
 		   omb_store_lock(store, true, &lock, &err) == OMB_REFUSED &&
 		   lock == NULL,
@@ -612,7 +613,7 @@ main(int argc, char **argv)
 		else
 		{
 			omb_error_clear(&err);
-			if (rename(name, config.credentials_file) != 0)
+			if (rename(name, config.common.credentials_file) != 0)
 				abort();
 			(void) omb_store_list(store, "", true, print_entry, NULL, &err);
 		}
