@@ -522,6 +522,7 @@ run_expire(const agent_job *job, omb_error *err)
 		omb_agent_u64("wal_bytes_dropped", result.wal_bytes_dropped);
 		omb_agent_u64("packs_removed", pruned.packs_removed);
 		omb_agent_u64("packs_rewritten", pruned.packs_rewritten);
+		omb_agent_u64("locked", result.locked + pruned.packs_locked);
 		omb_agent_u64("pack_bytes_freed",
 					  pruned.bytes_removed + pruned.bytes_saved);
 		omb_agent_end();

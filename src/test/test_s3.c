@@ -169,6 +169,37 @@ test_pages(void)
 }
 
 static void
+test_deleted(void)
+{
+	static const char text[] =
+		"<DeleteResult><Deleted><Key>a &amp; b</Key></Deleted><Error>"
+		"<Key>c</Key><Code>AccessDenied</Code><Message/></Error><Deleted>"
+		"<DeleteMarker>true</DeleteMarker><Key>d</Key></Deleted>"
+		"</DeleteResult>";
+	omb_cloud_fates fates;
+	size_t i;
+
+	ok(omb_cloud_parse_deleted(text, strlen(text), &fates) &&
+		   fates.count == 3 && fates.item[0].is_deleted &&
+		   !fates.item[1].is_deleted && fates.item[2].is_deleted,
+	   "what became of several objects");
+	is_text(fates.item[0].key, "a & b", "a key");
+	is_text(fates.item[1].key, "c", "one that was refused");
+	omb_cloud_fates_free(&fates);
+	for (i = 0; i < strlen(text); i++)
+		if (omb_cloud_parse_deleted(text, i, &fates))
+			break;
+	is_u64(i, strlen(text), "an answer that was cut anywhere tells nothing");
+	ok(!omb_cloud_parse_deleted("<DeleteResult><Deleted/></DeleteResult>", 39,
+								&fates),
+	   "nor does one without keys");
+	ok(omb_cloud_parse_deleted("<DeleteResult/>", 15, &fates) &&
+		   fates.count == 0,
+	   "one may be empty");
+	omb_cloud_fates_free(&fates);
+}
+
+static void
 test_answers(void)
 {
 	static const char error_text[] =
@@ -494,6 +525,7 @@ main(void)
 	test_signatures();
 	test_pages();
 	test_answers();
+	test_deleted();
 	test_pauses();
 	test_credentials();
 	test_descriptions();
