@@ -9,6 +9,7 @@
 #include "store/s3.h"
 
 #include "base/file.h"
+#include "base/text.h"
 #include "store/s3client.h"
 #include "store/s3head.h"
 #include "store/s3sign.h"
@@ -539,6 +540,13 @@ s3_unlock(omb_lock *lock)
 
 /* ---- the store ---- */
 
+static bool
+s3_clock(omb_store *base, int64_t *offset)
+{
+	*offset = omb_s3_client_now(((s3_store *) base)->client) - omb_time_now();
+	return true;
+}
+
 static void
 s3_free(omb_store *base)
 {
@@ -569,6 +577,7 @@ omb_store_s3_new(const omb_s3_config *config, omb_store **out, omb_error *err)
 		.sweep = s3_sweep,
 		.lock = s3_lock_take,
 		.unlock = s3_unlock,
+		.clock = s3_clock,
 		.free = s3_free,
 	};
 	omb_s3_client *client;

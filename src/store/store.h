@@ -54,7 +54,7 @@ typedef omb_status (*omb_store_visit)(const omb_store_entry *entry, void *arg,
 									  omb_error *err);
 
 /*
- * What a kind of store implements. All are required. A store embeds omb_store
+ * What a kind of store implements. All are required but clock. A store embeds omb_store
  * as its first member; objects and uploads likewise.
  */
 typedef struct omb_store_ops
@@ -82,6 +82,7 @@ typedef struct omb_store_ops
 	omb_status (*lock)(omb_store *store, bool exclusive, omb_lock **lock,
 					   omb_error *err);
 	void (*unlock)(omb_lock *lock);
+	bool (*clock)(omb_store *store, int64_t *offset);
 	void (*free)(omb_store *store);
 } omb_store_ops;
 
@@ -171,6 +172,12 @@ extern omb_status omb_store_lock(omb_store *store, bool exclusive,
 								 omb_lock **lock, omb_error *err);
 /* NULL is fine. */
 extern void omb_store_unlock(omb_lock *lock);
+
+/*
+ * By how many microseconds the server's clock is ahead of ours, as far as it
+ * is known; false for a store that has no clock.
+ */
+extern bool omb_store_clock(omb_store *store, int64_t *offset);
 
 extern void omb_store_free(omb_store *store);
 
