@@ -39,8 +39,42 @@ static struct
 	char *line; /* waiting to be received, or NULL */
 	size_t len;
 	omb_buf out;
-} agent = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL, 0,
-			OMB_BUF_INIT };
+	/* lines that do not wait; see omb_agent_handle() */
+	char verb[16];
+	void (*handle)(const omb_fields *fields, void *arg);
+	void *arg;
+} agent = { PTHREAD_MUTEX_INITIALIZER,
+			PTHREAD_COND_INITIALIZER,
+			NULL,
+			0,
+			OMB_BUF_INIT,
+			"",
+			NULL,
+			NULL };
+
+/* True when the line was dealt with at once. */
+static bool
+handle_now(char *line, size_t len)
+{
+	void (*handle)(const omb_fields *fields, void *arg) = NULL;
+	omb_fields fields;
+	size_t verb;
+	void *arg;
+
+	(void) pthread_mutex_lock(&agent.lock);
+	verb = strlen(agent.verb);
+	if (agent.handle != NULL && len > verb &&
+		strncmp(line, agent.verb, verb) == 0 && line[verb] == ' ')
+		handle = agent.handle;
+	arg = agent.arg;
+	(void) pthread_mutex_unlock(&agent.lock);
+	if (handle == NULL)
+		return false;
+	if (!omb_fields_parse_line(line, len, &fields))
+		_exit(1);
+	handle(&fields, arg);
+	return true;
+}
 
 static void *
 reader_main(void *arg)
@@ -54,6 +88,8 @@ reader_main(void *arg)
 
 		if (len <= 0 || len > OMB_LINE_MAX || line[len - 1] != '\n')
 			_exit(1);
+		if (handle_now(line, (size_t) len))
+			continue;
 		(void) pthread_mutex_lock(&agent.lock);
 		while (agent.line != NULL)
 			(void) pthread_cond_wait(&agent.changed, &agent.lock);
@@ -84,6 +120,18 @@ omb_agent_receive(omb_fields *fields, char **line, omb_error *err)
 		return omb_error_set(err, OMB_USAGE,
 							 "the server sent a line that makes no sense");
 	return OMB_OK;
+}
+
+void
+omb_agent_handle(const char *verb,
+				 void (*handle)(const omb_fields *fields, void *arg),
+				 void *arg)
+{
+	(void) pthread_mutex_lock(&agent.lock);
+	(void) snprintf(agent.verb, sizeof(agent.verb), "%s", verb);
+	agent.handle = handle;
+	agent.arg = arg;
+	(void) pthread_mutex_unlock(&agent.lock);
 }
 
 void

@@ -17,6 +17,15 @@
 extern omb_status omb_agent_receive(omb_fields *fields, char **line,
 									omb_error *err);
 
+/*
+ * From now on lines with this verb do not wait to be received: a thread of
+ * their own gives them to handle as they come.
+ */
+extern void omb_agent_handle(const char *verb,
+							 void (*handle)(const omb_fields *fields,
+											void *arg),
+							 void *arg);
+
 /* A line to the server: verb, then fields, then _end. One thread at a time. */
 extern void omb_agent_begin(const char *verb);
 extern void omb_agent_text(const char *name, const char *value);

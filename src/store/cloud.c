@@ -9,6 +9,7 @@
 #include "store/cloud.h"
 
 #include "base/file.h"
+#include "base/text.h"
 #include "store/cloudclient.h"
 #include "store/cloudhead.h"
 #include "store/cloudremove.h"
@@ -417,6 +418,14 @@ cloud_unlock(omb_lock *lock)
 
 /* ---- the store ---- */
 
+static bool
+cloud_clock(omb_store *base, int64_t *offset)
+{
+	*offset =
+		omb_cloud_client_now(((cloud_store *) base)->client) - omb_time_now();
+	return true;
+}
+
 static void
 cloud_free(omb_store *base)
 {
@@ -448,6 +457,7 @@ omb_store_cloud_new(omb_cloud_client *client)
 		.sweep = cloud_sweep,
 		.lock = cloud_lock_take,
 		.unlock = cloud_unlock,
+		.clock = cloud_clock,
 		.free = cloud_free,
 	};
 	cloud_store *store = omb_calloc(1, sizeof(*store));

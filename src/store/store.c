@@ -163,6 +163,13 @@ omb_store_unlock(omb_lock *lock)
 		lock->store->ops->unlock(lock);
 }
 
+bool
+omb_store_clock(omb_store *store, int64_t *offset)
+{
+	*offset = 0;
+	return store->ops->clock != NULL && store->ops->clock(store, offset);
+}
+
 void
 omb_store_free(omb_store *store)
 {

@@ -93,6 +93,8 @@ typedef struct omb_store_ops
 	omb_status (*lock)(omb_store *store, bool exclusive, omb_lock **lock,
 					   omb_error *err);
 	void (*unlock)(omb_lock *lock);
+	/* NULL: there is no other clock than this machine's. */
+	bool (*clock)(omb_store *store, int64_t *offset);
 	void (*free)(omb_store *store);
 } omb_store_ops;
 
@@ -192,6 +194,12 @@ extern omb_status omb_store_lock(omb_store *store, bool exclusive,
 								 omb_lock **lock, omb_error *err);
 /* NULL is fine. */
 extern void omb_store_unlock(omb_lock *lock);
+
+/*
+ * By how many microseconds the server's clock is ahead of ours, as far as it
+ * is known; false for a store that has no clock.
+ */
+extern bool omb_store_clock(omb_store *store, int64_t *offset);
 
 extern void omb_store_free(omb_store *store);
 

@@ -7,10 +7,10 @@
 #include "task/expire.h"
 
 #include "base/text.h"
-#include "repo/pin.h"
 #include "repo/revision.h"
 #include "repo/walobject.h"
 #include "task/early.h"
+#include "task/facts.h"
 #include "task/removal.h"
 #include "task/walrange.h"
 
@@ -64,67 +64,19 @@ static omb_status
 add_backup(const char *id, void *arg, omb_error *err)
 {
 	expire *e = arg;
-	omb_manifest *manifest;
-	omb_retain_backup *added;
-	omb_pin pin;
 
-	switch (omb_manifest_open(e->config->repo, id, &manifest, err))
+	switch (omb_facts_add_backup(e->config->repo, id, &e->plan, err))
 	{
-		case OMB_OK:
-			break;
 		case OMB_DAMAGED:
 		case OMB_UNSUPPORTED:
 		case OMB_WRONG_KEY:
 			e->unreadable++;
 			tell(e, "backup", id, "unreadable", err->message);
 			omb_error_clear(err);
-			return OMB_OK;
+			break;
 		default:
-			return err->status;
+			break;
 	}
-	added = omb_retain_add(&e->plan);
-	memcpy(added->id, manifest->info.id, sizeof(added->id));
-	added->stop_time = manifest->info.stop_time;
-	added->start_lsn = manifest->info.start_lsn;
-	added->stop_lsn = manifest->info.stop_lsn;
-	added->timeline = manifest->info.stop_timeline;
-	added->wal_segment_size = manifest->info.wal_segment_size;
-	added->damaged_pages = manifest->info.damaged_pages;
-	omb_manifest_close(manifest);
-	if (omb_pin_read(e->config->repo, id, &pin, err) == OMB_OK && pin.pinned)
-	{
-		added->pin = pin.reason;
-		pin.reason = NULL;
-	}
-	omb_pin_clear(&pin);
-	return err->status;
-}
-
-static omb_status
-read_timelines(expire *e, omb_error *err)
-{
-	omb_repository *repo = e->config->repo;
-	omb_retain_plan *plan = &e->plan;
-	uint32_t *timeline = NULL;
-	size_t count = 0;
-	size_t i;
-
-	(void) omb_timelines(repo, &timeline, &count, err);
-	for (i = 0; i < count && err->status == OMB_OK; i++)
-	{
-		/* the first has no history */
-		if (timeline[i] == 1)
-			continue;
-		plan->path = omb_realloc(plan->path, (plan->path_count + 1) *
-												 sizeof(omb_timeline_path));
-		if (omb_timeline_path_read(repo, timeline[i],
-								   &plan->path[plan->path_count],
-								   err) == OMB_OK)
-			plan->path_count++;
-		else if (err->status == OMB_NOT_FOUND)
-			omb_error_clear(err);
-	}
-	free(timeline);
 	return err->status;
 }
 
@@ -579,7 +531,8 @@ omb_expire(const omb_expire_config *config, omb_expire_result *result,
 	if (omb_store_lock(config->repo->store, !config->dry_run, &lock, err) ==
 			OMB_OK &&
 		omb_backup_list(config->repo, add_backup, &e, err) == OMB_OK &&
-		read_timelines(&e, err) == OMB_OK && count_wal(&e, err) == OMB_OK)
+		omb_facts_timelines(config->repo, &e.plan, err) == OMB_OK &&
+		count_wal(&e, err) == OMB_OK)
 	{
 		omb_retain_decide(&e.plan);
 		if (drop_early(&e, err) == OMB_OK && tell_all(&e, err) == OMB_OK &&
