@@ -155,7 +155,7 @@ build/tests/cloudsuite: src/test/cloudsuite.c $(wildcard src/test/*.h) $(CORE_TE
 # tests against a real S3 server, which takes many packages of a later Debian
 CLOUD_TESTS = $(shell grep -l OMB_S3_PORT t/[0-9]*.pl)
 
-check-tap: instroot build/tests/faultshim.so
+check-tap: instroot build/tests/faultshim.so build/tests/cloudsuite
 	@scripts/prove.sh $(or $(TESTS),$(filter-out $(CLOUD_TESTS),$(wildcard t/[0-9]*.pl)))
 
 check-cloud: deps instroot build/tests/faultshim.so build/tests/cloudsuite

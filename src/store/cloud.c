@@ -331,7 +331,10 @@ cloud_confirm(omb_store *base, const char *name, omb_error *err)
 	return omb_cloud_head(((cloud_store *) base)->client, name, &found, err);
 }
 
-/* DELETE does not tell whether there was anything. */
+/*
+ * Some answer DELETE alike whether there was anything or not, and others do
+ * not know it any more when the first answer was lost.
+ */
 static omb_status
 cloud_remove(omb_store *base, const char *name, omb_error *err)
 {
@@ -343,7 +346,10 @@ cloud_remove(omb_store *base, const char *name, omb_error *err)
 
 	if (cloud_confirm(base, name, err) != OMB_OK)
 		return err->status;
-	(void) omb_cloud_do(store->client, &call, &answer, err);
+	if (omb_cloud_do(store->client, &call, &answer, err) != OMB_OK &&
+		answer.http.status == 404 &&
+		strcmp(answer.error.code, store->client->provider->absent) == 0)
+		omb_error_clear(err);
 	omb_cloud_answer_free(&answer);
 	return err->status;
 }
