@@ -192,10 +192,10 @@ omb_sha256(const void *data, size_t len, uint8_t out[OMB_SHA256_SIZE])
 bool
 omb_md5(const void *data, size_t len, uint8_t out[OMB_MD5_SIZE])
 {
-	if (EVP_Q_digest(NULL, "MD5", NULL, data, len, out, NULL) == 1)
-		return true;
-	ERR_clear_error();
-	return false;
+	unsigned int size = 0;
+
+	return EVP_Digest(data, len, out, &size, EVP_md5(), NULL) == 1 &&
+		   size == OMB_MD5_SIZE;
 }
 
 void

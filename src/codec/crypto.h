@@ -49,8 +49,8 @@ extern void omb_sha256(const void *data, size_t len,
 					   uint8_t out[OMB_SHA256_SIZE]);
 
 /*
- * MD5 of one piece, which servers compare with what they got; it protects
- * from accidents only. False where the library may not do it.
+ * MD5, which some protocols want as a checksum; false where the library does
+ * not offer it (FIPS).
  */
 #define OMB_MD5_SIZE 16
 extern bool omb_md5(const void *data, size_t len, uint8_t out[OMB_MD5_SIZE]);

@@ -18,6 +18,8 @@
 #include <pthread.h>
 
 #define OMB_CLOUD_CALL_HEADERS 10
+/* Objects removed by one request. */
+#define OMB_CLOUD_BATCH 1000
 #define OMB_CLOUD_HEADERS (OMB_CLOUD_CALL_HEADERS + 8)
 
 typedef struct omb_cloud_call
@@ -132,6 +134,13 @@ typedef struct omb_cloud_provider
 	bool (*parts_finished)(const omb_cloud_answer *answer);
 	/* Forget the parts, as far as one try does it. NULL */
 	void (*parts_drop)(omb_cloud_client *client, omb_cloud_parts *parts);
+	/*
+	 * Remove at most OMB_CLOUD_BATCH objects by one request and note which are
+	 * gone. OMB_UNSUPPORTED: the server does not know that. NULL
+	 */
+	omb_status (*remove_batch)(omb_cloud_client *client,
+							   const char *const *name, size_t count,
+							   bool *gone, omb_error *err);
 	/* As the operation of a store. NULL: nothing can be done. */
 	omb_status (*sweep)(omb_cloud_client *client, uint64_t seconds,
 						bool remove, omb_store_swept *swept, omb_error *err);
@@ -173,6 +182,7 @@ struct omb_cloud_client
 	uint64_t part_size;
 	pthread_mutex_t lock; /* for what follows, and what is in own */
 	int64_t clock_offset; /* microseconds */
+	bool no_batches;	  /* the server removes one by one only */
 	unsigned keys_read;	  /* how often; 0: there are none yet */
 	omb_credentials keys;
 };

@@ -542,6 +542,68 @@ omb_cloud_parse_upload_id(const void *data, size_t len, char **id)
 	return false;
 }
 
+/* ---- DeleteObjects ---- */
+
+typedef struct fates_reader
+{
+	omb_cloud_fates *fates;
+	char *key; /* being read */
+	bool found;
+} fates_reader;
+
+static bool
+fates_element(const char *path, const char *text, void *arg)
+{
+	fates_reader *r = arg;
+	omb_cloud_fate *fate;
+	const char *name;
+
+	if (strncmp(path, "DeleteResult", 12) != 0)
+		return false;
+	name = path[12] == '/' ? path + 13 : "";
+	if (path[12] == '\0')
+		r->found = true;
+	else if (strcmp(name, "Deleted/Key") == 0 ||
+			 strcmp(name, "Error/Key") == 0)
+		replace(&r->key, text);
+	else if (strcmp(name, "Deleted") == 0 || strcmp(name, "Error") == 0)
+	{
+		if (r->key == NULL)
+			return false;
+		fate = add((void **) &r->fates->item, &r->fates->count, &r->fates->cap,
+				   sizeof(*fate));
+		fate->key = r->key;
+		fate->is_deleted = name[0] == 'D';
+		r->key = NULL;
+	}
+	return true;
+}
+
+bool
+omb_cloud_parse_deleted(const void *data, size_t len, omb_cloud_fates *out)
+{
+	fates_reader r = { .fates = out };
+	bool good;
+
+	memset(out, 0, sizeof(*out));
+	good = read_xml(data, len, fates_element, &r) && r.found;
+	free(r.key);
+	if (!good)
+		omb_cloud_fates_free(out);
+	return good;
+}
+
+void
+omb_cloud_fates_free(omb_cloud_fates *fates)
+{
+	size_t i;
+
+	for (i = 0; i < fates->count; i++)
+		free(fates->item[i].key);
+	free(fates->item);
+	memset(fates, 0, sizeof(*fates));
+}
+
 static bool
 completed_element(const char *path, const char *text, void *arg)
 {

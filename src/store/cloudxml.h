@@ -74,6 +74,24 @@ extern bool omb_cloud_parse_parts(const void *data, size_t len,
 /* CreateMultipartUpload: the upload's id, in new memory. */
 extern bool omb_cloud_parse_upload_id(const void *data, size_t len, char **id);
 
+/* DeleteObjects: what became of each key. */
+typedef struct omb_cloud_fate
+{
+	char *key;
+	bool is_deleted; /* else it was refused */
+} omb_cloud_fate;
+
+typedef struct omb_cloud_fates
+{
+	omb_cloud_fate *item;
+	size_t count;
+	size_t cap;
+} omb_cloud_fates;
+
+extern bool omb_cloud_parse_deleted(const void *data, size_t len,
+									omb_cloud_fates *out);
+extern void omb_cloud_fates_free(omb_cloud_fates *fates);
+
 /* CompleteMultipartUpload: it is complete indeed. */
 extern bool omb_cloud_parse_completed(const void *data, size_t len);
 
