@@ -7,13 +7,14 @@
 #include "base/file.h"
 #include "store/azure.h"
 #include "store/directory.h"
+#include "store/gcs.h"
 #include "store/s3.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Schemes of stores that are planned for. */
-static const char *const planned[] = { "gs", "sftp", "webdav", "webdavs" };
+static const char *const planned[] = { "sftp", "webdav", "webdavs" };
 
 static int
 hex_digit(char c)
@@ -378,6 +379,30 @@ open_azure(const omb_url *url, const omb_cloud_options *common,
 	return err->status;
 }
 
+static omb_status
+open_gcs(const omb_url *url, const omb_cloud_options *common, omb_store **out,
+		 omb_error *err)
+{
+	omb_gcs_config config = { .common = *common, .bucket = url->host };
+	const text_option text[] = {
+		{ "endpoint", &config.endpoint },
+		{ "storage-class", &config.storage_class },
+		{ "kms-key", &config.kms_key },
+	};
+	size_t i;
+
+	config.common.prefix = url->path;
+	for (i = 0; i < url->option_count; i++)
+		if (!set_option(&url->option[i], &config.common, text,
+						sizeof(text) / sizeof(text[0])))
+			return invalid_option(url, &url->option[i],
+								  "endpoint, storage-class, kms-key", err);
+	if (url->host[0] == '\0')
+		return omb_error_set(err, OMB_USAGE,
+							 "the URL \"gs://\" names no bucket");
+	return omb_store_gcs_new(&config, out, err);
+}
+
 omb_status
 omb_store_open_url_as(const char *location, const char *credentials,
 					  const omb_cloud_options *defaults, omb_store **out,
@@ -398,6 +423,8 @@ omb_store_open_url_as(const char *location, const char *credentials,
 		(void) open_s3(&url, &common, out, err);
 	else if (strcmp(url.scheme, "azblob") == 0)
 		(void) open_azure(&url, &common, out, err);
+	else if (strcmp(url.scheme, "gs") == 0)
+		(void) open_gcs(&url, &common, out, err);
 	else
 		(void) unknown_scheme(&url, err);
 	omb_url_clear(&url);

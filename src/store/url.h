@@ -9,6 +9,7 @@
  *                          when no other process uses it (store/cloud.h)
  *   azblob://account/container/prefix
  *                          ?endpoint, ca-file, access-tier, sole-user
+ *   gs://bucket/prefix     ?endpoint, ca-file, storage-class, kms-key, sole-user
  *
  * A URL is shown in logs, lists of processes and settings, so it holds no
  * secret: these are in the file of credentials.
