@@ -6,7 +6,10 @@
  *   s3://bucket/prefix     ?name=value&name=value for what differs from AWS:
  *                          endpoint, region, style (path, virtual), ca-file,
  *                          storage-class, sse, kms-key, and sole-user=yes
- *                          when no other process uses it (store/s3.h)
+ *                          when no other process uses it (store/cloud.h)
+ *   azblob://account/container/prefix
+ *                          ?endpoint, ca-file, access-tier, sole-user
+ *   gs://bucket/prefix     ?endpoint, ca-file, storage-class, kms-key, sole-user
  *
  * A URL is shown in logs, lists of processes and settings, so it holds no
  * secret: these are in the file of credentials.
@@ -14,6 +17,7 @@
 #ifndef OMB_STORE_URL_H
 #define OMB_STORE_URL_H
 
+#include "store/cloudclient.h"
 #include "store/store.h"
 
 #define OMB_URL_OPTIONS_MAX 16
@@ -62,5 +66,14 @@ extern char *omb_url_absolute(const char *location);
 extern omb_status omb_store_open_url(const char *location,
 									 const char *credentials, omb_store **out,
 									 omb_error *err);
+
+/*
+ * The same with other defaults for stores in clouds; what the URL says goes
+ * before them.
+ */
+extern omb_status omb_store_open_url_as(const char *location,
+										const char *credentials,
+										const omb_cloud_options *defaults,
+										omb_store **out, omb_error *err);
 
 #endif
