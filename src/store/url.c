@@ -7,13 +7,13 @@
 #include "base/file.h"
 #include "store/directory.h"
 #include "store/s3.h"
+#include "store/sftp.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Schemes of stores that are planned for. */
-static const char *const planned[] = { "azblob", "gs", "sftp", "webdav",
-									   "webdavs" };
+static const char *const planned[] = { "azblob", "gs", "webdav", "webdavs" };
 
 static int
 hex_digit(char c)
@@ -101,6 +101,21 @@ parse_rest(const char *text, omb_url *out)
 
 	if (*rest == '#')
 		return false;
+	if (strcmp(out->scheme, "sftp") == 0)
+	{
+		const char *user = memchr(text, '@', host);
+		size_t len = user != NULL ? (size_t) (user - text) : 0;
+
+		/* a password stays, and is refused */
+		if (len > 0 && memchr(text, ':', len) == NULL)
+		{
+			out->user = decode(text, len);
+			if (out->user == NULL)
+				return false;
+			text += len + 1;
+			host -= len + 1;
+		}
+	}
 	out->host = decode(text, host);
 	if (strcmp(out->scheme, "file") != 0)
 	{
@@ -148,8 +163,9 @@ omb_url_parse(const char *text, omb_url *out, omb_error *err)
 		/* not the text itself: somebody may have put a secret into it */
 		(void) omb_error_set(err, OMB_USAGE, "invalid URL with scheme \"%s\"",
 							 out->scheme);
-		omb_error_hint(err, "Write it as file:///directory or "
-							"s3://bucket/prefix?name=value.");
+		omb_error_hint(err, "Write it as file:///directory, "
+							"s3://bucket/prefix?name=value or "
+							"sftp://user@host/directory.");
 	}
 	else if (strchr(out->host, '@') != NULL)
 	{
@@ -181,6 +197,7 @@ omb_url_clear(omb_url *url)
 		free(url->option[i].value);
 	}
 	free(url->scheme);
+	free(url->user);
 	free(url->host);
 	free(url->path);
 	memset(url, 0, sizeof(*url));
@@ -326,6 +343,81 @@ open_s3(const omb_url *url, const char *credentials, omb_store **out,
 	return omb_store_s3_new(&config, out, err);
 }
 
+/*
+ * Cut "host:port", where an IPv6 address is in brackets, into both; false when
+ * it is neither. Points into text, which is changed; *port may become NULL.
+ */
+static bool
+split_port(char *text, const char **host, const char **port)
+{
+	char *colon = strrchr(text, ':');
+	char *bracket = strchr(text, ']');
+
+	*host = text;
+	*port = NULL;
+	if (text[0] == '[')
+	{
+		if (bracket == NULL || (bracket[1] != '\0' && bracket[1] != ':'))
+			return false;
+		*host = text + 1;
+		*bracket = '\0';
+		colon = bracket[1] == ':' ? bracket + 1 : NULL;
+	}
+	else if (bracket != NULL || strchr(text, ':') != colon)
+		return false;
+	if (colon != NULL)
+	{
+		*colon = '\0';
+		*port = colon + 1;
+	}
+	return true;
+}
+
+static bool
+set_sftp_option(omb_sftp_config *config, const omb_url_option *option)
+{
+	if (strcmp(option->name, "host-key") == 0)
+		config->host_key = option->value;
+	else if (strcmp(option->name, "known-hosts") == 0)
+		config->known_hosts = option->value;
+	else if (strcmp(option->name, "sole-user") == 0)
+	{
+		config->sole_user = strcmp(option->value, "yes") == 0;
+		return config->sole_user || strcmp(option->value, "no") == 0;
+	}
+	else
+		return false;
+	return true;
+}
+
+static omb_status
+open_sftp(const omb_url *url, const char *credentials, omb_store **out,
+		  omb_error *err)
+{
+	omb_sftp_config config;
+	size_t i;
+
+	memset(&config, 0, sizeof(config));
+	config.user = url->user;
+	config.path = url->path;
+	config.credentials_file = credentials;
+	for (i = 0; i < url->option_count; i++)
+	{
+		if (set_sftp_option(&config, &url->option[i]))
+			continue;
+		(void) omb_error_set(err, OMB_USAGE,
+							 "invalid option \"%s\" in URL \"sftp://%s\"",
+							 url->option[i].name, url->host);
+		omb_error_hint(err, "Options are host-key, known-hosts and sole-user "
+							"(yes, no).");
+		return err->status;
+	}
+	if (!split_port(url->host, &config.host, &config.port))
+		return omb_error_set(err, OMB_USAGE, "\"%s\" is no name of a server",
+							 url->host);
+	return omb_store_sftp_new(&config, out, err);
+}
+
 omb_status
 omb_store_open_url(const char *location, const char *credentials,
 				   omb_store **out, omb_error *err)
@@ -339,6 +431,8 @@ omb_store_open_url(const char *location, const char *credentials,
 		*out = omb_store_directory_new(url.path);
 	else if (strcmp(url.scheme, "s3") == 0)
 		(void) open_s3(&url, credentials, out, err);
+	else if (strcmp(url.scheme, "sftp") == 0)
+		(void) open_sftp(&url, credentials, out, err);
 	else
 		(void) unknown_scheme(&url, err);
 	omb_url_clear(&url);

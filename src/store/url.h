@@ -7,6 +7,9 @@
  *                          endpoint, region, style (path, virtual), ca-file,
  *                          storage-class, sse, kms-key, and sole-user=yes
  *                          when no other process uses it (store/s3.h)
+ *   sftp://[user@]host[:port]/dir   host-key (SHA256:..), known-hosts,
+ *                          sole-user; a dir that begins with ~ is below the
+ *                          directory where a login begins (store/sftp.h)
  *
  * A URL is shown in logs, lists of processes and settings, so it holds no
  * secret: these are in the file of credentials.
@@ -28,7 +31,8 @@ typedef struct omb_url_option
 typedef struct omb_url
 {
 	char *scheme; /* in lower case; "file" for a plain directory */
-	char *host;	  /* the bucket of s3; "" for a directory */
+	char *user;	  /* of sftp; NULL when none is named */
+	char *host;	  /* the bucket of s3; with a port; "" for a directory */
 	char *path;	  /* of s3 without slashes at both ends; of file as given */
 	omb_url_option option[OMB_URL_OPTIONS_MAX];
 	size_t option_count;
