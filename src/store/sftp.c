@@ -608,7 +608,7 @@ omb_store_sftp_new(const omb_sftp_config *config, omb_store **out,
 	store->base.ops = &ops;
 	store->base.location = omb_strdup(omb_sftp_pool_location(pool));
 	store->pool = pool;
-	omb_sole_init(&store->sole, config->sole_user);
+	omb_sole_init(&store->sole, config->common.sole_user);
 	*out = &store->base;
 	return OMB_OK;
 }

@@ -18,32 +18,28 @@
  *  - who the server is, is always checked: by a fingerprint, or by the keys
  *    of known hosts. A key that is not known is refused.
  *
- * The lock is that of a bucket (store/s3.h): a shared one is a note in this
+ * The lock is that of a bucket (store/cloud.h): a shared one is a note in this
  * process, an exclusive one needs a sole user.
  */
 #ifndef OMB_STORE_SFTP_H
 #define OMB_STORE_SFTP_H
 
-#include "store/store.h"
+#include "store/cloudclient.h"
 
 /* NULL and 0 are the defaults. All is copied. */
 typedef struct omb_sftp_config
 {
+	/*
+	 * The prefix is the directory: absolute, without "/" at both ends, or
+	 * "~/.." below the one where a login begins. A credentials file is
+	 * required.
+	 */
+	omb_cloud_options common;
 	const char *host;		 /* required: name or address */
 	const char *port;		 /* 22 */
-	const char *user;		 /* else of the credentials, or of this process */
-	const char *path;		 /* absolute without "/", "~/.." below the login
-						 * directory; NULL for that */
+	const char *user;		 /* of the credentials, or of this process */
 	const char *host_key;	 /* "SHA256:.."; or */
-	const char *known_hosts; /* a file; ~/.ssh/known_hosts and the one
-								   * of the system */
-	const char *credentials_file; /* required */
-	bool sole_user;
-	uint32_t connect_seconds; /* 10 */
-	uint32_t stall_seconds;	  /* 60 */
-	uint32_t tries;			  /* 8 */
-	uint32_t retry_first;	  /* milliseconds; 200 */
-	uint32_t retry_seconds;	  /* 120 */
+	const char *known_hosts; /* a file; ~/.ssh/known_hosts and the system's */
 } omb_sftp_config;
 
 /* Does not connect; fails when the description makes no sense. */

@@ -7,6 +7,7 @@
  */
 #include "store/sftpconn.h"
 
+#include "base/base64.h"
 #include "base/buffer.h"
 #include "base/file.h"
 #include "codec/crypto.h"
@@ -22,6 +23,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -283,26 +285,16 @@ explain_start(omb_sftp_conn *conn, int rc, omb_error *err)
 
 /* ---- the key of the host ---- */
 
+/* As ssh-keygen shows it. */
 static void
-fingerprint(const uint8_t *hash, char out[FINGERPRINT])
+fingerprint(const char *hash, char out[FINGERPRINT])
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop"
-								 "qrstuvwxyz0123456789+/";
-	char *at = out + 7;
-	uint32_t bits = 0;
-	int have = 0;
-	int i;
+	omb_buf text = OMB_BUF_INIT;
 
-	memcpy(out, "SHA256:", 7);
-	for (i = 0; i < OMB_SHA256_SIZE; i++)
-	{
-		bits = bits << 8 | hash[i];
-		for (have += 8; have >= 6; have -= 6)
-			*at++ = digits[bits >> (have - 6) & 63];
-	}
-	if (have > 0)
-		*at++ = digits[bits << (6 - have) & 63];
-	*at = '\0';
+	omb_base64_put(&text, hash, OMB_SHA256_SIZE);
+	/* without the "=" at its end */
+	(void) snprintf(out, FINGERPRINT, "SHA256:%.43s", omb_buf_text(&text));
+	omb_buf_free(&text);
 }
 
 /*
@@ -329,16 +321,15 @@ read_known_hosts(LIBSSH2_KNOWNHOSTS *known, LIBSSH2_KNOWNHOSTS *revoked,
 	{
 		/* with its end, which libssh2 takes off even when it is not given */
 		size_t len = strcspn(line, "\n") + 1;
-		size_t skip = strncmp(line, mark, sizeof(mark) - 1) == 0 ?
-						  sizeof(mark) - 1 :
-						  0;
+		size_t skip =
+			strncmp(line, mark, sizeof(mark) - 1) == 0 ? sizeof(mark) - 1 : 0;
 
 		if (line[len - 1] == '\0')
 			len--;
 		if (skip > 0 || *line != '@')
-			(void) libssh2_knownhost_readline(
-				skip > 0 ? revoked : known, line + skip, len - skip,
-				LIBSSH2_KNOWNHOST_FILE_OPENSSH);
+			(void) libssh2_knownhost_readline(skip > 0 ? revoked : known,
+											  line + skip, len - skip,
+											  LIBSSH2_KNOWNHOST_FILE_OPENSSH);
 		line += len;
 	}
 	omb_buf_free(&content);
@@ -504,7 +495,7 @@ check_key(omb_sftp_conn *conn, const key_kind *kind, verdict *out,
 
 	if (hash == NULL)
 		return omb_error_set(err, OMB_FAILED, "could not hash a host key");
-	fingerprint((const uint8_t *) hash, shown);
+	fingerprint(hash, shown);
 	omb_buf_printf(seen, "%s%s %s", seen->len > 0 ? ", " : "", kind->name,
 				   shown);
 	if (expected == NULL)

@@ -72,7 +72,7 @@ check_config(const omb_sftp_config *config, omb_error *err)
 		return omb_error_set(err, OMB_USAGE,
 							 "the path of the file of known hosts must be "
 							 "absolute");
-	if (config->credentials_file == NULL)
+	if (config->common.credentials_file == NULL)
 	{
 		(void) omb_error_set(err, OMB_USAGE,
 							 "there are no credentials for \"sftp://%s\"",
@@ -87,7 +87,8 @@ omb_status
 omb_sftp_pool_new(const omb_sftp_config *config, omb_sftp_pool **pool,
 				  omb_error *err)
 {
-	const char *path = config->path != NULL ? config->path : "";
+	const char *path =
+		config->common.prefix != NULL ? config->common.prefix : "";
 	omb_sftp_pool *p;
 	bool usual;
 
@@ -95,16 +96,18 @@ omb_sftp_pool_new(const omb_sftp_config *config, omb_sftp_pool **pool,
 	if (check_config(config, err) != OMB_OK)
 		return err->status;
 	p = omb_calloc(1, sizeof(*p));
-	p->policy.tries = or_default(config->tries, 8);
-	p->policy.first = or_default(config->retry_first, 200);
+	p->policy.tries = or_default(config->common.tries, 8);
+	p->policy.first = or_default(config->common.retry_first, 200);
 	p->policy.longest = 20000;
-	p->policy.seconds = or_default(config->retry_seconds, 120);
+	p->policy.cancelled = config->common.cancelled;
+	p->policy.arg = config->common.arg;
+	p->policy.seconds = or_default(config->common.retry_seconds, 120);
 	p->host = omb_strdup(config->host);
 	p->port = omb_strdup(config->port != NULL ? config->port : "22");
 	p->user = copy(config->user);
 	p->host_key = copy(config->host_key);
 	p->known_hosts = copy(config->known_hosts);
-	p->credentials_file = omb_strdup(config->credentials_file);
+	p->credentials_file = omb_strdup(config->common.credentials_file);
 	if (strcmp(path, "") == 0 || strcmp(path, "~") == 0)
 		p->root = omb_strdup(".");
 	else if (strncmp(path, "~/", 2) == 0)
@@ -120,8 +123,8 @@ omb_sftp_pool_new(const omb_sftp_config *config, omb_sftp_pool **pool,
 	p->login.port = p->port;
 	p->login.host_key = p->host_key;
 	p->login.known_hosts = p->known_hosts;
-	p->login.connect_seconds = or_default(config->connect_seconds, 10);
-	p->login.stall_seconds = or_default(config->stall_seconds, 60);
+	p->login.connect_seconds = or_default(config->common.connect_seconds, 10);
+	p->login.stall_seconds = or_default(config->common.stall_seconds, 60);
 	(void) pthread_mutex_init(&p->lock, NULL);
 	p->pid = getpid();
 	*pool = p;
@@ -255,14 +258,14 @@ connect_new(omb_sftp_pool *pool, omb_sftp_conn **conn, bool *passes,
 			omb_error *err)
 {
 	omb_sftp_login login = pool->login;
-	omb_login_secrets secrets;
+	omb_credentials secrets;
 	struct passwd entry;
 	struct passwd *found = NULL;
 	char space[4096];
 	int kind;
 
 	*passes = false;
-	if (omb_login_secrets_read(pool->credentials_file, &secrets, err) !=
+	if (omb_credentials_read_login(pool->credentials_file, &secrets, err) !=
 		OMB_OK)
 		return err->status;
 	login.user = pool->user != NULL ? pool->user : secrets.user;
@@ -290,7 +293,7 @@ connect_new(omb_sftp_pool *pool, omb_sftp_conn **conn, bool *passes,
 	(void) pthread_mutex_lock(&pool->lock);
 	pool->kind = kind;
 	(void) pthread_mutex_unlock(&pool->lock);
-	omb_login_secrets_wipe(&secrets);
+	omb_credentials_wipe(&secrets);
 	return err->status;
 }
 
