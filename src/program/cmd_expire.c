@@ -62,6 +62,7 @@ show_result(const omb_expire_config *config, const omb_expire_result *result,
 {
 	const omb_prune_result *pruned = config->pruned;
 	uint64_t freed = pruned->bytes_removed + pruned->bytes_saved;
+	uint64_t locked = result->locked + pruned->packs_locked;
 	char size[OMB_SIZE_TEXT];
 
 	if (json != NULL)
@@ -77,6 +78,7 @@ show_result(const omb_expire_config *config, const omb_expire_result *result,
 		omb_json_u64(json, "packs_removed", pruned->packs_removed);
 		omb_json_u64(json, "packs_rewritten", pruned->packs_rewritten);
 		omb_json_u64(json, "pack_bytes_freed", freed);
+		omb_json_u64(json, "locked", locked);
 		return;
 	}
 	if (config->dry_run || done)
@@ -91,6 +93,10 @@ show_result(const omb_expire_config *config, const omb_expire_result *result,
 			   " rewritten, %s freed.\n",
 			   pruned->packs_removed, pruned->packs_rewritten,
 			   omb_size_format(freed, size));
+	if (locked > 0)
+		printf("%" PRIu64 " objects are locked by the store and stay until "
+			   "their time is over.\n",
+			   locked);
 }
 
 typedef struct number_option

@@ -56,6 +56,7 @@ typedef struct omb_expire_result
 	uint64_t wal_kept;		/* files */
 	uint64_t wal_dropped;
 	uint64_t wal_bytes_dropped; /* as stored */
+	uint64_t locked;			/* objects that the store keeps locked */
 } omb_expire_result;
 
 /*
@@ -66,7 +67,8 @@ typedef struct omb_expire_result
  * Holds the store's lock, alone unless it is a dry run: OMB_BUSY while a
  * backup, a restore or verifying runs. Nothing is removed when anything could not be read:
  * OMB_REFUSED when that is the manifest of a backup, which is never removed.
- * In a dry run that is no error.
+ * In a dry run that is no error. What the store keeps locked is kept, with all
+ * that it needs, and counted: a later run removes it.
  */
 extern omb_status omb_expire(const omb_expire_config *config,
 							 omb_expire_result *result, omb_error *err);

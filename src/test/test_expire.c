@@ -405,6 +405,46 @@ test_revisions(void)
 	omb_repository_free(repo);
 }
 
+/* What the store keeps locked stays, with all that it needs. */
+static void
+test_kept_by_the_store(void)
+{
+	omb_repository *repo = new_history();
+	omb_error err = OMB_ERROR_INIT;
+	omb_buf rows = OMB_BUF_INIT;
+	omb_buf left = OMB_BUF_INIT;
+	omb_expire_result result;
+
+	omb_store_fault_keep(repo->store, "backups/20261119");
+	ok(run(repo, &rules, false, &rows, &result, &err) == OMB_OK,
+	   "a locked manifest is no failure");
+	ok(result.backups_dropped == 2 && result.backups_kept == 4 &&
+		   result.locked == 1,
+	   "it is counted");
+	ok(strstr(omb_buf_text(&rows),
+			  "keep backup 20261119T120000Z-0003: object "
+			  "\"backups/20261119T120000Z-0003\" is locked\n"),
+	   "and told");
+	ok(strstr(names(repo, &left), "00000001000000000000001E\n"
+								  "00000001000000000000001E.00000028.backup\n"
+								  "00000001000000000000001F\n"),
+	   "its WAL stays with it");
+	ok(strstr(omb_buf_text(&left), "000000010000000000000020") == NULL,
+	   "other WAL is gone");
+	omb_store_fault_keep(repo->store, "wal/00000001/");
+	ok(run(repo, &rules, false, &rows, &result, &err) == OMB_OK &&
+		   result.locked == 3 && result.wal_dropped == 0 &&
+		   result.backups_dropped == 1,
+	   "so is locked WAL");
+	omb_store_fault_keep(repo->store, NULL);
+	ok(run(repo, &rules, false, &rows, &result, &err) == OMB_OK &&
+		   result.locked == 0 && result.wal_dropped == 3,
+	   "later it is removed");
+	omb_buf_free(&rows);
+	omb_buf_free(&left);
+	omb_repository_free(repo);
+}
+
 static void
 test_locks(void)
 {
@@ -660,6 +700,7 @@ main(void)
 	test_revisions();
 	test_locks();
 	test_space();
+	test_kept_by_the_store();
 	test_pins();
 	test_faults(false);
 	test_faults(true);
