@@ -24,7 +24,6 @@
 #include "backend/shared.h"
 #include "backend/status.h"
 
-#define CHANNEL "omsupply_backup"
 #define STATUS_DIR XLOGDIR "/archive_status"
 #define WAITING_MAX 100000
 
@@ -69,12 +68,14 @@ omb_status_archived(const char *file)
 	}
 	archiver->failing_since = 0;
 	archiver->failures = 0;
+	omb_target_work();
 	if (was_failing || archiver->given_up > 0)
 		omb_shared->status.survey_wanted = true;
 	launcher = omb_shared->launcher_pid;
 	LWLockRelease(omb_shared->lock);
 	if (was_failing)
 		omb_wake(launcher);
+	omb_target_wake();
 }
 
 void
@@ -246,6 +247,12 @@ add_reason(OmbVerdict *verdict, OmbState state, const char *fmt, ...)
 		verdict->reasons = lcons(text.data, verdict->reasons);
 	else
 		verdict->reasons = lappend(verdict->reasons, text.data);
+}
+
+void
+omb_verdict_add(OmbVerdict *verdict, OmbState state, const char *reason)
+{
+	add_reason(verdict, state, "%s", reason);
 }
 
 static char *
@@ -437,6 +444,7 @@ omb_status_judge(OmbVerdict *verdict)
 		judge_archiver(verdict, archiver, now);
 		judge_last_job(verdict);
 		judge_survey(verdict, survey, now);
+		omb_target_judge(verdict);
 		if (omb_shared->launcher_pid == 0)
 			add_reason(verdict, OMB_STATE_FAILING,
 					   "the backup launcher is not running");
@@ -570,8 +578,9 @@ omb_status_notify(void)
 						 ", \"reasons\": %s, \"at\": ", change[i].reasons);
 		escape_json(&json, time_text(change[i].at));
 		appendStringInfoChar(&json, '}');
-		Async_Notify(CHANNEL, json.data);
+		Async_Notify(OMB_CHANNEL, json.data);
 		pfree(json.data);
 	}
 	pfree(change);
+	omb_target_notify();
 }
