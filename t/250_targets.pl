@@ -236,6 +236,7 @@ is(sql(qq{SELECT count(*) FROM pg_ls_dir('$copy/backups') f WHERE f = '$pinned'}
 sql(qq{SELECT backup_unpin('$pinned')});
 sql(q{SELECT count(*) FROM backup_expire()});
 wait_until(qq{SELECT count(*) = 0 FROM pg_ls_dir('$copy/backups') f WHERE f = '$pinned'}, 'until it is taken away');
+$node->wait_for_log(qr/removal of old backups from target "disk" completed: 1 backups removed, 2 kept/);
 wait_complete('disk', 'all is as it should be');
 verifies($copy, 'the copy verifies');
 
@@ -280,11 +281,12 @@ like($full, qr{COPY public.backup_target .*\ndisk\tfile://}s, 'a dump has the ta
 
 # ---- a standby is quiet, and takes over ----
 
-$node->safe_psql('postgres', q{SELECT pg_create_physical_replication_slot('s')});
+$node->stop;
 my $standby = PostgreSQL::Test::Cluster->new('standby');
-command_ok([ 'pg_basebackup', '-D', $standby->data_dir, '-h', $node->host, '-p', $node->port, '-X', 'stream', '-S', 's', '--no-sync', '-R' ], 'a standby');
-chmod 0700, $standby->data_dir;
+PostgreSQL::Test::Utils::system_or_bail('cp', '-a', $node->data_dir, $standby->data_dir);
 $standby->append_conf('postgresql.conf', 'port = ' . $standby->port . "\n");
+append_to_file($standby->data_dir . '/standby.signal', '');
+$node->start;
 $standby->start;
 is($standby->safe_psql('postgres', q{SELECT state || ', ' || last_error FROM backup_target_status WHERE name = 'disk'}),
 	'blocked, this server is a standby: it takes no backups and archives no WAL', 'on a standby targets are blocked');

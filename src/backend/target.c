@@ -23,6 +23,7 @@
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/target.h"
+#include "backend/text.h"
 
 #define TRANSFERS_MAX 16
 
@@ -243,7 +244,7 @@ copy_column(char *to, size_t size, int row, int number)
 	char *value =
 		SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number);
 
-	strlcpy(to, value ? value : "", size);
+	omb_shared_text(to, size, value ? omb_text_from_server(value) : "");
 }
 
 static int64

@@ -22,6 +22,7 @@
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/target.h"
+#include "backend/text.h"
 
 PG_FUNCTION_INFO_V1(omb_backup_target_status);
 PG_FUNCTION_INFO_V1(omb_backup_target_check);
@@ -136,7 +137,7 @@ omb_target_notify(void)
 		appendStringInfoString(&json, ", \"at\": ");
 		escape_json(&json, timestamptz_to_str(change[i].at));
 		appendStringInfoChar(&json, '}');
-		Async_Notify(OMB_CHANNEL, json.data);
+		Async_Notify(OMB_CHANNEL, omb_text_to_server(json.data));
 		pfree(json.data);
 	}
 	pfree(change);
@@ -178,9 +179,9 @@ fill_row(const OmbTarget *t, Datum *values, bool *nulls)
 		t->is_copying ? "copying" : omb_target_state_name(t->state));
 	values[1] = TimestampTzGetDatum(t->last_success_at);
 	nulls[1] = t->last_success_at == 0;
-	values[2] = CStringGetTextDatum(t->last_error);
+	values[2] = CStringGetTextDatum(omb_text_to_server(t->last_error));
 	nulls[2] = t->last_error[0] == '\0';
-	values[3] = CStringGetTextDatum(t->hint);
+	values[3] = CStringGetTextDatum(omb_text_to_server(t->hint));
 	nulls[3] = t->hint[0] == '\0';
 	values[4] = TimestampTzGetDatum(t->last_error_at);
 	nulls[4] = t->last_error_at == 0;
@@ -201,7 +202,7 @@ fill_row(const OmbTarget *t, Datum *values, bool *nulls)
 Datum
 omb_backup_target_status(PG_FUNCTION_ARGS)
 {
-	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *name = omb_text_from_server(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	OmbTarget *target = palloc(sizeof(OmbTarget));
 	const char *reason = omb_status_unconfigured();
 	Datum values[11] = { 0 };
@@ -272,8 +273,8 @@ omb_backup_target_check(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		omb_ask_begin("probe");
-		omb_agent_put("url", url);
-		omb_agent_put("credentials", credentials);
+		omb_agent_put("url", omb_text_from_server(url));
+		omb_agent_put("credentials", omb_text_from_server(credentials));
 		(void) omb_agent_send();
 		while (omb_ask_next(&fields))
 		{
@@ -281,8 +282,8 @@ omb_backup_target_check(PG_FUNCTION_ARGS)
 			bool nulls[4] = { 0 };
 
 			for (i = 0; i < 4; i++)
-				values[i] =
-					CStringGetTextDatum(omb_agent_text(&fields, names[i]));
+				values[i] = CStringGetTextDatum(
+					omb_text_to_server(omb_agent_text(&fields, names[i])));
 			nulls[3] = omb_agent_text(&fields, "hint")[0] == '\0';
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values,
 								 nulls);

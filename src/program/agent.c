@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 /* Steps aside; with a much higher value a busy server would starve it. */
-#define NICE 5
+#define NICE 10
 /* ioprio_set(2): best effort, lowest level; there is no header for it */
 #define IOPRIO_WHO_PROCESS 1
 #define IOPRIO_LOWEST (2 << 13 | 7)
@@ -205,17 +205,18 @@ omb_agent_error_fields(const omb_error *err)
 }
 
 /*
- * Set the priority of this process, and of its group: the kernel may share
- * the processors among sessions first (sched_autogroup_enabled), and each
- * server process has a session of its own.
+ * Each server process has a session of its own, and the kernel may share the
+ * processors among sessions first (sched_autogroup_enabled): the priority of
+ * the group counts, too.
  */
-static void
-set_nice(void)
+void
+omb_agent_step_aside(void)
 {
 	char *text = omb_format("%d", NICE);
 	int fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
 
 	(void) setpriority(PRIO_PROCESS, 0, NICE);
+	(void) syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_LOWEST);
 	if (fd >= 0)
 	{
 		/* no reason to fail where there are no such groups */
@@ -233,9 +234,7 @@ omb_agent_start(void)
 
 	/* sockets and files of the server that were not marked close-on-exec */
 	(void) syscall(SYS_close_range, 3U, ~0U, 0U);
-	/* the server's work goes before ours, and we go before the server */
-	set_nice();
-	(void) syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_LOWEST);
+	/* when memory is short we go before the server */
 	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd >= 0)
 	{

@@ -39,7 +39,13 @@ extern const char *omb_agent_status_word(omb_status status);
 /* message, detail, hint and status of an error as fields of a line. */
 extern void omb_agent_error_fields(const omb_error *err);
 
-/* Begin reading; lowers priorities, closes what was inherited. */
+/* Begin reading; closes what was inherited. */
 extern void omb_agent_start(void);
+
+/*
+ * Lower the priorities of this process: the server's work goes before ours.
+ * Before any thread is made that is to have them, too.
+ */
+extern void omb_agent_step_aside(void);
 
 #endif

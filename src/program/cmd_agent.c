@@ -469,6 +469,7 @@ describe_expire(const agent_job *job, omb_expire_config *config,
 		return err->status;
 	if (!omb_fields_get_u32(&job->fields, "dry_run", &dry_run))
 		return invalid("dry_run", err);
+	(void) omb_fields_get_u64(&job->fields, "min_free", &config->min_free);
 	config->dry_run = dry_run != 0;
 	config->row = send_verdict;
 	return OMB_OK;
@@ -498,11 +499,13 @@ run_expire(const agent_job *job, omb_error *err)
 		omb_agent_begin("done");
 		omb_agent_u64("backups_kept", result.backups_kept);
 		omb_agent_u64("backups_dropped", result.backups_dropped);
+		omb_agent_u64("backups_dropped_early", result.backups_early);
 		omb_agent_u64("wal_files_kept", result.wal_kept);
 		omb_agent_u64("wal_files_dropped", result.wal_dropped);
 		omb_agent_u64("wal_bytes_dropped", result.wal_bytes_dropped);
 		omb_agent_u64("packs_removed", pruned.packs_removed);
 		omb_agent_u64("packs_rewritten", pruned.packs_rewritten);
+		omb_agent_u64("locked", result.locked + pruned.packs_locked);
 		omb_agent_u64("pack_bytes_freed",
 					  pruned.bytes_removed + pruned.bytes_saved);
 		omb_agent_end();
@@ -648,6 +651,9 @@ omb_command_agent(int argc, char **argv)
 	if (receive_job(&job, &err) == OMB_OK)
 	{
 		type = job_text(&job, "type");
+		/* an archiver that falls behind a busy server fills its disk */
+		if (strcmp(type, "archive") != 0)
+			omb_agent_step_aside();
 		for (i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		{
 			if (strcmp(type, types[i].type) == 0)

@@ -81,35 +81,9 @@ show_progress(const char *step, uint64_t bytes, uint64_t total, void *arg)
 static omb_status
 parse_rate(const char *text, uint64_t *rate, omb_error *err)
 {
-	static const struct
-	{
-		const char *name;
-		uint64_t size;
-	} units[] = { { "", 1 },
-				  { "B", 1 },
-				  { "kB", 1024 },
-				  { "MB", 1024 * 1024 },
-				  { "GB", 1024 * 1024 * 1024 } };
-	char digits[24];
-	size_t len, i;
-
 	*rate = 0;
-	if (text == NULL)
+	if (text == NULL || omb_size_parse(text, rate))
 		return OMB_OK;
-	len = strspn(text, "0123456789");
-	(void) snprintf(digits, sizeof(digits), "%.*s", (int) len, text);
-	text += len;
-	while (*text == ' ')
-		text++;
-	for (i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-	{
-		if (strcmp(text, units[i].name) == 0 && omb_u64_parse(digits, rate) &&
-			*rate > 0 && *rate <= INT64_MAX / units[i].size)
-		{
-			*rate *= units[i].size;
-			return OMB_OK;
-		}
-	}
 	(void) omb_error_set(err, OMB_USAGE, "invalid rate for --limit");
 	omb_error_hint(err, "Give bytes per second, for example 500kB or 2MB.");
 	return err->status;

@@ -9,7 +9,10 @@
 #include "base/text.h"
 #include "repo/revision.h"
 #include "repo/walobject.h"
+#include "task/early.h"
 #include "task/facts.h"
+#include "task/removal.h"
+#include "task/walrange.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -38,6 +41,7 @@ typedef struct expire
 	uint64_t unreadable;
 	omb_wal_name last; /* segment counted last */
 	range range;
+	omb_removal *removal;
 } expire;
 
 static void
@@ -126,6 +130,26 @@ count_wal(expire *e, omb_error *err)
 	}
 	return omb_store_list(e->config->repo->store, OMB_WAL_FOLDER, true,
 						  count_segment, e, err);
+}
+
+/* ---- lack of space ---- */
+
+/* What cannot be read may need anything: then nothing will be removed. */
+static omb_status
+drop_early(expire *e, omb_error *err)
+{
+	const omb_expire_config *config = e->config;
+	uint64_t available = 0;
+	uint32_t dropped = 0;
+
+	if (config->min_free == 0 || e->unreadable > 0)
+		return OMB_OK;
+	if ((config->available ? config->available : omb_early_available)(
+			config->repo, &available, err) == OMB_OK &&
+		omb_early_decide(config->repo, &e->plan, available, config->min_free,
+						 &dropped, err) == OMB_OK)
+		e->result->backups_early = dropped;
+	return err->status;
 }
 
 /* ---- telling ---- */
@@ -333,30 +357,65 @@ tell_all(expire *e, omb_error *err)
 
 /* ---- removing ---- */
 
-static omb_status
-remove_object(const expire *e, const char *name, omb_error *err)
+static omb_retain_backup *
+find_backup(expire *e, const char *id)
 {
-	if (omb_store_remove(e->config->repo->store, name, err) == OMB_NOT_FOUND)
-		omb_error_clear(err);
-	return err->status;
+	size_t i;
+
+	for (i = 0; i < e->plan.count; i++)
+	{
+		if (strcmp(e->plan.backup[i].id, id) == 0)
+			return &e->plan.backup[i];
+	}
+	return NULL;
+}
+
+/* A backup whose manifest cannot be removed stays, with all that it needs. */
+static void
+manifest_done(const char *name, uint64_t size, const omb_error *refused,
+			  void *arg)
+{
+	expire *e = arg;
+	omb_retain_backup *backup;
+	omb_revision revision;
+
+	if (refused == NULL || !omb_revision_parse(name, &revision))
+		return;
+	backup = find_backup(e, revision.id);
+	e->result->locked++;
+	if (!backup->keep)
+	{
+		backup->keep = true;
+		e->result->backups_dropped--;
+		e->result->backups_kept++;
+		tell(e, "backup", backup->id, "keep", refused->message);
+	}
+}
+
+static void
+wal_done(const char *name, uint64_t size, const omb_error *refused, void *arg)
+{
+	expire *e = arg;
+
+	if (refused == NULL)
+		return;
+	e->result->locked++;
+	e->result->wal_dropped--;
+	e->result->wal_kept++;
+	e->result->wal_bytes_dropped -= size;
 }
 
 static omb_status
 remove_revision(const omb_revision *revision, void *arg, omb_error *err)
 {
-	const expire *e = arg;
-	size_t i;
+	expire *e = arg;
+	const omb_retain_backup *backup = find_backup(e, revision->id);
 	char *name;
 
-	for (i = 0; i < e->plan.count; i++)
-	{
-		if (strcmp(e->plan.backup[i].id, revision->id) == 0)
-			break;
-	}
-	if (i == e->plan.count || e->plan.backup[i].keep)
+	if (backup == NULL || backup->keep)
 		return OMB_OK;
 	name = omb_revision_name(revision->id, revision->number);
-	(void) remove_object(e, name, err);
+	(void) omb_removal_add(e->removal, name, revision->size, err);
 	free(name);
 	return err->status;
 }
@@ -370,7 +429,10 @@ remove_backups(expire *e, omb_error *err)
 {
 	omb_repository *repo = e->config->repo;
 
-	(void) omb_revision_list(repo, remove_revision, e, err);
+	e->removal = omb_removal_new(repo->store, manifest_done, e);
+	if (omb_revision_list(repo, remove_revision, e, err) == OMB_OK)
+		(void) omb_removal_flush(e->removal, err);
+	omb_removal_free(e->removal);
 	omb_revision_memory_clear(repo->revisions);
 	/* also when an earlier run that was cut short removed them */
 	if (err->status == OMB_OK)
@@ -379,7 +441,7 @@ remove_backups(expire *e, omb_error *err)
 }
 
 static omb_status
-remove_wal(const omb_store_entry *entry, void *arg, omb_error *err)
+remove_wal_file(const omb_store_entry *entry, void *arg, omb_error *err)
 {
 	const expire *e = arg;
 	omb_wal_object object;
@@ -389,7 +451,20 @@ remove_wal(const omb_store_entry *entry, void *arg, omb_error *err)
 		return OMB_OK;
 	(void) omb_wal_name_parse(object.file, &name);
 	if (omb_retain_wal_decide(&e->plan, &name).why == OMB_RETAIN_UNUSED)
-		(void) remove_object(e, entry->name, err);
+		(void) omb_removal_add(e->removal, entry->name, entry->size, err);
+	return err->status;
+}
+
+static omb_status
+remove_wal(expire *e, omb_error *err)
+{
+	omb_store *store = e->config->repo->store;
+
+	e->removal = omb_removal_new(store, wal_done, e);
+	if (omb_store_list(store, OMB_WAL_FOLDER, true, remove_wal_file, e, err) ==
+		OMB_OK)
+		(void) omb_removal_flush(e->removal, err);
+	omb_removal_free(e->removal);
 	return err->status;
 }
 
@@ -412,8 +487,7 @@ remove_all(expire *e, omb_error *err)
 		return err->status;
 	}
 	if (remove_backups(e, err) == OMB_OK)
-		(void) omb_store_list(e->config->repo->store, OMB_WAL_FOLDER, true,
-							  remove_wal, e, err);
+		(void) remove_wal(e, err);
 	return err->status;
 }
 
@@ -461,8 +535,8 @@ omb_expire(const omb_expire_config *config, omb_expire_result *result,
 		count_wal(&e, err) == OMB_OK)
 	{
 		omb_retain_decide(&e.plan);
-		if (tell_all(&e, err) == OMB_OK && !config->dry_run &&
-			remove_all(&e, err) == OMB_OK)
+		if (drop_early(&e, err) == OMB_OK && tell_all(&e, err) == OMB_OK &&
+			!config->dry_run && remove_all(&e, err) == OMB_OK)
 			(void) prune(config, lock, err);
 	}
 	omb_store_unlock(lock);
