@@ -247,6 +247,7 @@ database_exists(void)
 		psprintf("database \"%s\" does not exist", omb_database),
 		"Set \"omsupply_backup.database\" to the database in which the "
 		"extension is installed, and reload the server.");
+	omb_target_apply(NULL, 0);
 	return false;
 }
 
@@ -345,7 +346,7 @@ omb_launcher_main(Datum arg)
 		check_worker();
 		check_orphan();
 		omb_survey_step();
-		sleep = run_scheduler();
+		sleep = omb_mirror_step(run_scheduler());
 		/* requests, the end of a worker and signals set the latch */
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
