@@ -627,7 +627,7 @@ SELECT 'sync_request', r.id, 'UPSERT', $1, (SELECT k.value_int FROM public.key_v
 			ELSE $sql$UPDATE public.sync_buffer AS b SET is_integrated = false, integration_datetime = NULL, integration_started_datetime = NULL, integration_error = NULL, integration_result = NULL
  WHERE b.is_integrated AND b.integration_result = 'ERROR' AND b.integration_error ILIKE '%foreign key%'
    AND NOT EXISTS (SELECT FROM public.sync_buffer AS l WHERE l.record_id = b.record_id AND l.table_name = b.table_name AND l.cursor > b.cursor)$sql$ END
-			|| $sql$ AND b.received_datetime >= coalesce((SELECT max(l.at) FROM backup_realign_log AS l WHERE l.scenario <> 'retry'), '-infinity') AT TIME ZONE 'UTC'$sql$;
+			|| $sql$ AND b.received_datetime >= coalesce((SELECT max(l.at) FROM backup_realign_log AS l WHERE l.scenario IN ('omsupply', 'msupply', 'both')), '-infinity') AT TIME ZONE 'UTC'$sql$;
 		EXECUTE replace(regexp_replace(command, '^UPDATE public.sync_buffer AS b SET .*?WHERE', 'SELECT count(*) FROM public.sync_buffer AS b WHERE'), '', '') INTO n;
 		IF n > 0 THEN
 			object := 'table sync_buffer';
@@ -696,6 +696,12 @@ BEGIN
 		finding := format('this database was not restored since %s, or that was dealt with', incarnation.accepted_at);
 	END IF;
 	RETURN NEXT;
+
+	IF backup_quarantine_state() <> 'none' THEN
+		topic := 'quarantine';
+		finding := 'the sync of omSupply is turned off until "SELECT backup_release_quarantine()"';
+		RETURN NEXT;
+	END IF;
 
 	topic := 'changelog';
 	finding := format('omSupply %s.x; the last row here has cursor %s, the sequence is at %s', facts.line, facts.restored_max, facts.restored_sequence);
@@ -827,6 +833,65 @@ END;
 COMMENT ON FUNCTION backup_realign_accept()
 IS 'let omSupply start after a restore without repairing its sync';
 
+CREATE FUNCTION backup_quarantine_state()
+RETURNS pg_catalog.text
+AS 'MODULE_PATHNAME', 'omb_backup_quarantine_state'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION backup_quarantine_state()
+IS 'none; waits: omSupply''s sync is about to be turned off; on';
+
+CREATE FUNCTION backup_quarantine_end()
+RETURNS pg_catalog.void
+AS 'MODULE_PATHNAME', 'omb_backup_quarantine_end'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION backup_quarantine_end()
+IS 'for backup_release_quarantine()';
+
+CREATE FUNCTION backup_release_quarantine()
+RETURNS pg_catalog.text
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $release$
+#variable_conflict use_column
+DECLARE
+	before bool;
+BEGIN
+	PERFORM set_config('search_path', format('pg_catalog, %I, pg_temp', e_n.nspname), true)
+	   FROM pg_extension AS e JOIN pg_namespace AS e_n ON e_n.oid = e.extnamespace
+	  WHERE e.extname = 'omsupply_backup';
+	IF backup_realign_pending() THEN
+		RAISE EXCEPTION 'the sync of omSupply is not repaired yet'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				  HINT = 'Execute "SELECT * FROM backup_realign_report()" and then backup_realign(). If nothing is to be repaired, execute "SELECT backup_realign_accept()".';
+	END IF;
+	IF EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.datname = current_database() AND a.application_name = 'open-msupply') THEN
+		RAISE EXCEPTION 'omSupply is connected'
+			USING ERRCODE = 'object_in_use', HINT = 'Stop it: it keeps the setting in memory.';
+	END IF;
+	IF to_regclass('public.key_value_store') IS NOT NULL THEN
+		/* as it was before the quarantine began */
+		SELECT l.old_value::bool INTO before FROM backup_realign_log AS l
+		 WHERE l.scenario = 'quarantine' AND l.new_value = 'true'
+		 ORDER BY l.log_id DESC LIMIT 1;
+		before := coalesce(before, false);
+		WITH change AS (
+			UPDATE public.key_value_store AS k SET value_bool = before
+			 WHERE k.id::text = 'SETTINGS_SYNC_IS_DISABLED' AND k.value_bool IS DISTINCT FROM before
+			   AND backup_quarantine_state() <> 'none'
+			RETURNING 1)
+		INSERT INTO backup_realign_log (scenario, object, old_value, new_value, why)
+		SELECT 'quarantine', 'key SETTINGS_SYNC_IS_DISABLED', 'true', before::text, 'the quarantine was ended' FROM change;
+	END IF;
+	PERFORM backup_quarantine_end();
+	RETURN CASE WHEN before THEN 'omSupply may start; its sync was turned off before, and still is' ELSE 'omSupply may start and sync' END;
+END
+$release$;
+COMMENT ON FUNCTION backup_release_quarantine()
+IS 'turn the sync of omSupply on again after a restore';
+
+REVOKE ALL ON FUNCTION backup_quarantine_state() FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_quarantine_end() FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_release_quarantine() FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_realign_report(pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_on_app_start() FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_realign_accept() FROM PUBLIC;

@@ -8,6 +8,7 @@
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 
+#include "backend/quarantine.h"
 #include "backend/status.h"
 #include "backend/target.h"
 
@@ -125,6 +126,8 @@ typedef struct OmbShared
 	OmbStatus status;
 	OmbSchedulerShared scheduler;
 	OmbTargetsShared targets;
+	OmbQuarantine quarantine;
+	bool mark_noted;		 /* a mark is among the notes: mirror it at once */
 	uint64 notes_wanted;	 /* how often somebody wrote a note */
 	uint64 notes_done;		 /* that many of them are in the repository */
 	uint64 watermarks_done;	 /* number of the worker that last ended well */

@@ -201,6 +201,7 @@ write_note(const Watermark *w, const char *value, TimestampTz at)
 	omb_note_begin(&note, "watermark");
 	omb_note_put(&note, "stamp", stamp);
 	omb_note_put(&note, "name", w->name);
+	omb_note_put(&note, "database", omb_database);
 	omb_note_put(&note, "value", value);
 	omb_note_put_place(&note, at, GetXLogInsertRecPtr(),
 					   GetWALInsertionTimeLine());
@@ -303,7 +304,7 @@ omb_watermark_main(Datum arg)
 	foreach (cell, due)
 		measure_one(lfirst(cell));
 	if (due != NIL)
-		omb_notes_wake();
+		omb_notes_wake(false);
 	due = NIL;
 	next = read_due(&due);
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);

@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "pgfmt/lsn.h"
-#include "repo/point.h"
+#include "repo/watermark.h"
 #include "store/url.h"
 #include "task/restore.h"
 
@@ -48,6 +48,8 @@ typedef struct arguments
 	omb_value_list maps;
 	omb_value_list databases;
 	bool take_over;
+	bool quarantine;
+	bool no_quarantine;
 	bool manifest;
 	bool delta;
 	bool dry_run;
@@ -144,6 +146,31 @@ find_mark(omb_repository *repo, const char *mark, omb_target *target,
 	if (target->timeline == OMB_TIMELINE_LATEST)
 		target->timeline = point.timeline;
 	return OMB_OK;
+}
+
+/*
+ * The database to put into quarantine, in new memory, or NULL: that which has
+ * the watermarks of omSupply. By default when the server takes over.
+ */
+static omb_status
+find_quarantine(omb_repository *repo, const arguments *args, char **database,
+				omb_error *err)
+{
+	*database = NULL;
+	if (args->quarantine && args->no_quarantine)
+		return omb_error_set(err, OMB_USAGE,
+							 "--quarantine and --no-quarantine are given");
+	if (args->no_quarantine || (!args->quarantine && !args->take_over))
+		return OMB_OK;
+	if (omb_watermark_database(repo, "omsupply", database, err) == OMB_OK &&
+		*database == NULL && args->quarantine)
+	{
+		(void) omb_error_set(err, OMB_REFUSED,
+							 "it is not known which database is omSupply's");
+		omb_error_detail(err, "The repository has no watermark "
+							  "\"omsupply\".");
+	}
+	return err->status;
 }
 
 static omb_status
@@ -370,6 +397,10 @@ show_result(const omb_restore_config *config, omb_restore_result *result,
 		printf(
 			"Then DROP the databases that were not restored: they cannot be "
 			"used.\n");
+	if (config->quarantine != NULL)
+		printf("In database \"%s\" the sync of omSupply is turned off until "
+			   "you execute\n\"SELECT backup_release_quarantine()\" there.\n",
+			   config->quarantine);
 	if (!config->take_over)
 		printf("It will not archive or back up into this repository until you "
 			   "execute\n\"SELECT backup_adopt()\" on it.\n");
@@ -399,6 +430,7 @@ run(arguments *args, omb_error *err)
 	char *key_file = NULL;
 	char *location = NULL;
 	char *credentials = NULL;
+	char *quarantine = NULL;
 
 	memset(&config, 0, sizeof(config));
 	memset(&result, 0, sizeof(result));
@@ -414,7 +446,8 @@ run(arguments *args, omb_error *err)
 			 omb_repository_options_open(&args->where, &config.repo, err) ==
 				 OMB_OK &&
 			 find_mark(config.repo, args->mark, &config.target, point_name,
-					   err) == OMB_OK)
+					   err) == OMB_OK &&
+			 find_quarantine(config.repo, args, &quarantine, err) == OMB_OK)
 	{
 		if (args->where.key_file != NULL)
 			key_file = omb_path_absolute(args->where.key_file);
@@ -441,6 +474,7 @@ run(arguments *args, omb_error *err)
 		config.database = args->databases.value;
 		config.database_count = args->databases.count;
 		config.take_over = args->take_over;
+		config.quarantine = quarantine;
 		config.write_manifest = args->manifest;
 		config.delta = args->delta;
 		config.dry_run = args->dry_run;
@@ -458,6 +492,7 @@ run(arguments *args, omb_error *err)
 	free_maps(moves, args->maps.count);
 	free(args->maps.value);
 	free(args->databases.value);
+	free(quarantine);
 	free(location);
 	free(credentials);
 	free(key_file);
@@ -500,6 +535,10 @@ omb_command_restore(int argc, char **argv)
 		  NULL, NULL },
 		{ "take-over", NULL, "the restored server replaces the original", NULL,
 		  &args.take_over, NULL },
+		{ "quarantine", NULL,
+		  "start with omSupply's sync turned off (default with --take-over)",
+		  NULL, &args.quarantine, NULL },
+		{ "no-quarantine", NULL, "and not", NULL, &args.no_quarantine, NULL },
 		{ "backup-manifest", NULL, "write backup_manifest for pg_verifybackup",
 		  NULL, &args.manifest, NULL },
 		{ "delta", NULL, "change what is in the data directory already", NULL,
