@@ -275,19 +275,27 @@ BEGIN
 	(SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END FROM public.changelog_cursor_seq AS s) AS sequence$query$, '1 minute', app_role),
 	('omsupply-keys', $query$SELECT current_database() AS database, jsonb_object_agg(k.id::text, coalesce(to_jsonb(k.value_int), to_jsonb(k.value_string))) AS keys
   FROM public.key_value_store AS k WHERE k.id::text LIKE '%CURSOR%'$query$, '5 minutes', app_role),
-	('omsupply-journal', $query$WITH now AS MATERIALIZED (
+	('omsupply-journal', $query$WITH last AS (
+	SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END AS sequence,
+		   -- after millions of rows at once it begins anew, and says so
+		   CASE WHEN s.last_value - ($1->>'floor')::bigint <= 2000000 THEN $1 END AS state
+	  FROM public.changelog_cursor_seq AS s),
+now AS MATERIALIZED (
 	-- a transaction below the horizon has ended; what it wrote is seen
 	SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon,
 		   pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next_xid,
-		   (SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END FROM public.changelog_cursor_seq AS s) AS sequence,
-		   ($1->>'horizon')::bigint AS from_xid, coalesce($1->'points', '[]') AS points),
+		   l.sequence, (l.state->>'horizon')::bigint AS from_xid, coalesce(l.state->'points', '[]') AS points,
+		   l.state IS NULL AND $1 IS NOT NULL AS is_skipped
+	  FROM last AS l),
 points AS (
 	-- cursors up to v were taken by transactions below x, or very soon after
 	SELECT (p.value->>'x')::bigint AS x, (p.value->>'v')::bigint AS v
 	  FROM now, jsonb_array_elements(now.points) AS p),
 floor AS MATERIALIZED (
-	SELECT coalesce((SELECT p.v FROM points AS p, now WHERE p.x <= now.from_xid ORDER BY p.v DESC OFFSET 1 LIMIT 1),
-					($1->>'floor')::bigint, 0) AS cursor),
+	SELECT CASE WHEN now.from_xid IS NULL THEN greatest(now.sequence - 100000, 0)
+		   ELSE coalesce((SELECT p.v FROM points AS p WHERE p.x <= now.from_xid ORDER BY p.v DESC OFFSET 1 LIMIT 1),
+						 ($1->>'floor')::bigint) END AS cursor
+	  FROM now),
 found AS MATERIALIZED (
 	SELECT c.cursor, c.table_name::text, c.record_id, c.row_action::text, c.store_id, c.source_site_id
 	  FROM public.changelog AS c, now, floor
@@ -298,10 +306,10 @@ sites AS (
 	SELECT f.source_site_id, count(*), min(f.cursor), max(f.cursor), array_agg(DISTINCT f.table_name) AS tables
 	  FROM found AS f GROUP BY f.source_site_id)
 SELECT current_database() AS database, now.horizon, floor.cursor AS floor, now.from_xid,
-	(SELECT count(*) = 0 FROM found) AS is_empty,
+	(SELECT count(*) = 0 FROM found) AND NOT now.is_skipped AS is_empty, now.is_skipped,
 	(SELECT count(*) FROM found) AS count,
 	(SELECT min(f.cursor) FROM found AS f) AS min_cursor,
-	(SELECT max(f.cursor) FROM found AS f) AS max_cursor,
+	CASE WHEN now.is_skipped THEN now.sequence ELSE (SELECT max(f.cursor) FROM found AS f) END AS max_cursor,
 	(SELECT jsonb_agg(to_jsonb(s)) FROM sites AS s) AS sites,
 	(SELECT jsonb_agg(to_jsonb(q)) FROM (
 		SELECT * FROM (SELECT p.x, p.v FROM points AS p, floor WHERE p.v >= floor.cursor UNION SELECT now.next_xid, now.sequence FROM now) AS u
@@ -727,6 +735,12 @@ BEGIN
 
 	/* ---- what remote sites pushed that is lost here ---- */
 	topic := 'remote site';
+	IF is_lost AND EXISTS (SELECT FROM backup_watermark_values('omsupply-journal') AS w
+						   WHERE w.value->>'database' = current_database() AND (w.value->>'is_skipped')::bool
+							 AND (w.value->>'max_cursor')::bigint > facts.restored_max) THEN
+		finding := 'more was written at once than the journal could take: the sites below may not be all';
+		RETURN NEXT;
+	END IF;
 	FOR item IN
 		WITH pieces AS (
 			SELECT w.measured_at, w.value FROM backup_watermark_values('omsupply-journal') AS w
