@@ -298,6 +298,8 @@ omb_watermark_main(Datum arg)
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
 	/* the end of a large table is read by its index, whatever is guessed */
 	SetConfigOption("enable_seqscan", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	/* and costs that are made up call for no compiler */
+	SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	work_context =
 		AllocSetContextCreate(TopMemoryContext, "omsupply_backup watermarks",
 							  ALLOCSET_DEFAULT_SIZES);
