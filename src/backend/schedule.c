@@ -108,7 +108,15 @@ check_cron(const char *text)
 	omb_cron_error error;
 
 	if (omb_cron_parse(text, &cron, &error))
-		return;
+	{
+		TimestampTz next;
+
+		if (omb_schedule_next(&cron, omb_schedule_zone("UTC"), 0, &next))
+			return;
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("schedule \"%s\" never runs", text),
+						errdetail("There is no such date.")));
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid schedule \"%s\"", text),
