@@ -103,6 +103,14 @@ check_archiving(void)
 }
 
 void
+omb_check_ready(void)
+{
+	check_preloaded();
+	check_archiving();
+	check_repository();
+}
+
+void
 omb_check_label(const char *label)
 {
 	const char *p;
@@ -265,9 +273,7 @@ omb_backup_now(PG_FUNCTION_ARGS)
 	omb_check_label(label);
 	omb_check_version();
 	check_kind(kind);
-	check_preloaded();
-	check_archiving();
-	check_repository();
+	omb_check_ready();
 	serial = request_backup(label, kind);
 	await_job(serial, wait, result);
 	show_warnings(result);

@@ -29,6 +29,7 @@
 #include "utils/wait_event.h"
 
 #include "backend/lowspace.h"
+#include "backend/notes.h"
 #include "backend/schedule.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
@@ -347,6 +348,7 @@ omb_launcher_main(Datum arg)
 		check_orphan();
 		omb_survey_step();
 		sleep = omb_mirror_step(run_scheduler());
+		sleep = Min(sleep, omb_notes_step());
 		/* requests, the end of a worker and signals set the latch */
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

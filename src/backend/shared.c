@@ -49,6 +49,8 @@ startup(void)
 		ConditionVariableInit(&omb_shared->changed);
 		omb_shared->scheduler.server_start = omb_schedule_now();
 		omb_shared->scheduler.memory_start = GetCurrentTimestamp();
+		/* there may be some from before */
+		omb_shared->notes_wanted = 1;
 	}
 	LWLockRelease(AddinShmemInitLock);
 }

@@ -125,6 +125,8 @@ typedef struct OmbShared
 	OmbStatus status;
 	OmbSchedulerShared scheduler;
 	OmbTargetsShared targets;
+	uint64 notes_wanted; /* how often somebody wrote a note */
+	uint64 notes_done;	 /* that many of them are in the repository */
 } OmbShared;
 
 /* NULL when the library is not in shared_preload_libraries. */
