@@ -297,6 +297,20 @@ like($standby->safe_psql('postgres', q{SELECT last_error FROM backup_target_stat
 	'promoted it leaves the target of the other server alone');
 $standby->stop;
 
+# ---- what is not encrypted does not leave the machine ----
+
+my $plain = "$base/plain";
+program_ok([ 'init', '--repository', $plain, '--no-encryption' ], 'a repository that is not encrypted');
+append_to_file("$base/keys", "access_key_id=nobody\nsecret_access_key=hunter2hunter2\n");
+chmod 0600, "$base/keys";
+sql(qq{ALTER SYSTEM SET omsupply_backup.repository = '$plain'});
+sql(q{ALTER SYSTEM SET omsupply_backup.key_file = ''});
+sql(qq{INSERT INTO backup_target (name, url, credentials) VALUES ('bucket', 's3://bucket/x?endpoint=http%3A%2F%2F127.0.0.1%3A1', '$base/keys')});
+wait_reloading(q{SELECT state = 'blocked' AND last_error LIKE '%is not encrypted%' FROM backup_target_status WHERE name = 'bucket'}, 'it is refused for a bucket');
+wait_reloading(q{SELECT state = 'blocked' AND last_error LIKE '%holds another repository%' FROM backup_target_status WHERE name = 'disk'}, 'and a target of another repository stays what it is');
+unlike(sql('SELECT string_agg(t::text, \'\') FROM backup_target_status t') . slurp_file($node->logfile), qr/hunter2/, 'no secret is shown');
+verifies($copy, 'the copy verifies');
+
 # ---- the extension goes ----
 
 sql(q{DROP EXTENSION omsupply_backup});

@@ -36,13 +36,9 @@ open_target(const omb_mirror_expire_config *config, omb_repository **out,
 	char *alone = omb_format("%s%csole-user=yes", config->url,
 							 strchr(config->url, '?') != NULL ? '&' : '?');
 
-	if (directory == NULL &&
-		omb_repository_open_url(alone, config->credentials, config->key_file,
-								NULL, out, err) == OMB_USAGE)
-		omb_error_clear(err);
-	if (err->status == OMB_OK && *out == NULL)
-		(void) omb_repository_open_url(config->url, config->credentials,
-									   config->key_file, NULL, out, err);
+	(void) omb_repository_open_url(directory != NULL ? config->url : alone,
+								   config->credentials, config->key_file, NULL,
+								   out, err);
 	free(alone);
 	free(directory);
 	return err->status;
