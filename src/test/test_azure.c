@@ -47,7 +47,7 @@ test_base64(void)
 		   "and back");
 	}
 	for (i = 0; i < LENGTH(wrong); i++)
-		ok(!omb_base64_parse(wrong[i], &out), "\"%s\" is none", wrong[i]);
+		ok(!omb_base64_parse(wrong[i], &out), "text %zu is none", i);
 	omb_buf_clear(&out);
 	omb_base64_put_url(&out, "\xfb\xff\xfe?", 4);
 	is_text(omb_buf_text(&out), "-__-Pw", "text for a URL");
