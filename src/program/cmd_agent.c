@@ -20,6 +20,7 @@
 #include "task/archive.h"
 #include "task/backup.h"
 #include "task/expire.h"
+#include "task/notes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -621,6 +622,35 @@ run_gap(const agent_job *job, omb_error *err)
 	return err->status;
 }
 
+/* ---- notes ---- */
+
+static void
+send_text_warning(const char *message, void *arg)
+{
+	omb_agent_begin("warning");
+	omb_agent_text("message", message);
+	omb_agent_end();
+}
+
+static omb_status
+run_notes(const agent_job *job, omb_error *err)
+{
+	omb_repository *repo;
+	uint64_t taken;
+
+	if (open_owned(job, true, &repo, err) != OMB_OK)
+		return err->status;
+	if (omb_notes_take(repo, job->pgdata, send_text_warning, NULL, &taken,
+					   err) == OMB_OK)
+	{
+		omb_agent_begin("done");
+		omb_agent_u64("taken", taken);
+		omb_agent_end();
+	}
+	omb_repository_free(repo);
+	return err->status;
+}
+
 int
 omb_command_agent(int argc, char **argv)
 {
@@ -634,7 +664,7 @@ omb_command_agent(int argc, char **argv)
 				  { "unpin", run_pin },		  { "survey", run_survey },
 				  { "confirm", run_confirm }, { "gap", run_gap },
 				  { "verify", run_verify },	  { "mirror", run_mirror },
-				  { "probe", run_probe } };
+				  { "probe", run_probe },	  { "notes", run_notes } };
 	agent_job job;
 	omb_error err = OMB_ERROR_INIT;
 	const char *type;

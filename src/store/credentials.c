@@ -20,6 +20,7 @@ typedef struct kind
 	bool has_keys;	/* a pair of keys */
 	bool has_token; /* that goes with them */
 	bool has_azure;
+	bool has_login; /* a user's, with values that may have spaces */
 	bool may_be_json;
 	const char *lines; /* for a hint */
 	const char *id;	   /* environment */
@@ -51,6 +52,11 @@ static const kind azure = { .has_azure = true,
 							.secret = "AZURE_STORAGE_SAS_TOKEN",
 							.name = "Azure" };
 
+static const kind login = { .has_login = true,
+							.lines = "\"user=...\", \"password=...\", "
+									 "\"key_file=...\" or "
+									 "\"passphrase=...\"" };
+
 static void
 wipe(char **text)
 {
@@ -69,6 +75,10 @@ omb_credentials_wipe(omb_credentials *credentials)
 	wipe(&credentials->account_key);
 	wipe(&credentials->sas_token);
 	wipe(&credentials->json);
+	wipe(&credentials->user);
+	wipe(&credentials->password);
+	wipe(&credentials->key_file);
+	wipe(&credentials->passphrase);
 }
 
 static bool
@@ -84,7 +94,10 @@ omb_credentials_same(const omb_credentials *a, const omb_credentials *b)
 		   same(a->secret_access_key, b->secret_access_key) &&
 		   same(a->session_token, b->session_token) &&
 		   same(a->account_key, b->account_key) &&
-		   same(a->sas_token, b->sas_token) && same(a->json, b->json);
+		   same(a->sas_token, b->sas_token) && same(a->json, b->json) &&
+		   same(a->user, b->user) && same(a->password, b->password) &&
+		   same(a->key_file, b->key_file) &&
+		   same(a->passphrase, b->passphrase);
 }
 
 /* Where a value of that name goes; NULL when there is no such name. */
@@ -102,6 +115,10 @@ place(const kind *k, omb_credentials *out, const char *name, size_t len)
 		{ "session_token", &out->session_token, k->has_token },
 		{ "account_key", &out->account_key, k->has_azure },
 		{ "sas_token", &out->sas_token, k->has_azure },
+		{ "user", &out->user, k->has_login },
+		{ "password", &out->password, k->has_login },
+		{ "key_file", &out->key_file, k->has_login },
+		{ "passphrase", &out->passphrase, k->has_login },
 	};
 	size_t i;
 
@@ -114,12 +131,13 @@ place(const kind *k, omb_credentials *out, const char *name, size_t len)
 
 /* They go into header lines: control characters would end those. */
 static bool
-is_value(const char *text, size_t len)
+is_value(const char *text, size_t len, bool may_have_space)
 {
 	size_t i;
 
 	for (i = 0; i < len; i++)
-		if ((unsigned char) text[i] <= ' ' || text[i] == 0x7f)
+		if ((unsigned char) text[i] < ' ' || text[i] == 0x7f ||
+			(text[i] == ' ' && !may_have_space))
 			return false;
 	return len > 0;
 }
@@ -177,7 +195,8 @@ parse(const kind *k, const char *path, char *text, omb_credentials *out,
 						NULL :
 						place(k, out, text, (size_t) (equals - text));
 			if (value == NULL || *value != NULL ||
-				!is_value(equals + 1, len - (size_t) (equals + 1 - text)))
+				!is_value(equals + 1, len - (size_t) (equals + 1 - text),
+						  k->has_login))
 			{
 				(void) omb_error_set(err, OMB_USAGE,
 									 "cannot read line %d of credentials file "
@@ -196,25 +215,32 @@ parse(const kind *k, const char *path, char *text, omb_credentials *out,
 	return check(k, path, out, err);
 }
 
+omb_status
+omb_check_private(const char *path, const char *what, omb_error *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return omb_error_set_errno(err, errno, "could not read %s \"%s\"",
+								   what, path);
+	if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+	{
+		(void) omb_error_set(err, OMB_REFUSED,
+							 "%s \"%s\" can be read by others", what, path);
+		omb_error_hint(err, "Run: chmod 600 \"%s\"", path);
+	}
+	return err->status;
+}
+
 static omb_status
 read_file(const kind *k, const char *path, omb_credentials *out,
 		  omb_error *err)
 {
 	omb_buf content = OMB_BUF_INIT;
-	struct stat st;
 	omb_status status;
 
-	if (stat(path, &st) != 0)
-		return omb_error_set_errno(
-			err, errno, "could not read credentials file \"%s\"", path);
-	if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-	{
-		(void) omb_error_set(err, OMB_REFUSED,
-							 "credentials file \"%s\" can be read by others",
-							 path);
-		omb_error_hint(err, "Run: chmod 600 \"%s\"", path);
+	if (omb_check_private(path, "credentials file", err) != OMB_OK)
 		return err->status;
-	}
 	status = omb_file_read(path, FILE_MAX, &content, err);
 	if (status == OMB_OK && content.len > 0 &&
 		memchr(content.data, '\0', content.len) != NULL)
@@ -237,7 +263,7 @@ from_environment(const char *name)
 {
 	const char *value = name != NULL ? getenv(name) : NULL;
 
-	return value != NULL && is_value(value, strlen(value)) ?
+	return value != NULL && is_value(value, strlen(value), false) ?
 			   omb_strdup(value) :
 			   NULL;
 }
@@ -316,4 +342,11 @@ omb_credentials_read_azure(const char *path, omb_credentials *out,
 	omb_error_hint(err, "It begins with \"sv=\" or \"sp=\" and has no address "
 						"in front of it.");
 	return err->status;
+}
+
+omb_status
+omb_credentials_read_login(const char *path, omb_credentials *out,
+						   omb_error *err)
+{
+	return read_kind(&login, path, out, err);
 }

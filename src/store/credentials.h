@@ -8,6 +8,10 @@
  *   session_token=..        S3, only with temporary keys
  *   account_key=..          Azure; or
  *   sas_token=..
+ *   user=..                 SFTP, WebDAV, unless the URL says who
+ *   password=..
+ *   key_file=..             SFTP: a private key, private like this file
+ *   passphrase=..           of it
  *
  * (empty lines and lines that begin with "#" are skipped), which nobody but
  * its owner may read. Google's file may also be the JSON of a service account
@@ -34,6 +38,10 @@ typedef struct omb_credentials
 	char *account_key;	 /* in base64 */
 	char *sas_token;	 /* "name=value&..", encoded, without "?" */
 	char *json;			 /* of a service account */
+	char *user;
+	char *password;
+	char *key_file;
+	char *passphrase;
 } omb_credentials;
 
 /*
@@ -48,6 +56,15 @@ extern omb_status omb_credentials_read_azure(const char *path,
 extern omb_status omb_credentials_read_google(const char *path,
 											  omb_credentials *out,
 											  omb_error *err);
+
+/* Of SFTP and WebDAV; from a file only. */
+extern omb_status omb_credentials_read_login(const char *path,
+											 omb_credentials *out,
+											 omb_error *err);
+
+/* OMB_REFUSED when others can read it; what says what it is. */
+extern omb_status omb_check_private(const char *path, const char *what,
+									omb_error *err);
 
 /* Are they the same? */
 extern bool omb_credentials_same(const omb_credentials *a,

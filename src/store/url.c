@@ -9,12 +9,13 @@
 #include "store/directory.h"
 #include "store/gcs.h"
 #include "store/s3.h"
+#include "store/sftp.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Schemes of stores that are planned for. */
-static const char *const planned[] = { "sftp", "webdav", "webdavs" };
+static const char *const planned[] = { "webdav", "webdavs" };
 
 static int
 hex_digit(char c)
@@ -102,6 +103,21 @@ parse_rest(const char *text, omb_url *out)
 
 	if (*rest == '#')
 		return false;
+	if (strcmp(out->scheme, "sftp") == 0)
+	{
+		const char *user = memchr(text, '@', host);
+		size_t len = user != NULL ? (size_t) (user - text) : 0;
+
+		/* a password stays, and is refused */
+		if (len > 0 && memchr(text, ':', len) == NULL)
+		{
+			out->user = decode(text, len);
+			if (out->user == NULL)
+				return false;
+			text += len + 1;
+			host -= len + 1;
+		}
+	}
 	out->host = decode(text, host);
 	if (strcmp(out->scheme, "file") != 0)
 	{
@@ -182,6 +198,7 @@ omb_url_clear(omb_url *url)
 		free(url->option[i].value);
 	}
 	free(url->scheme);
+	free(url->user);
 	free(url->host);
 	free(url->path);
 	memset(url, 0, sizeof(*url));
@@ -403,6 +420,65 @@ open_gcs(const omb_url *url, const omb_cloud_options *common, omb_store **out,
 	return omb_store_gcs_new(&config, out, err);
 }
 
+/*
+ * Cut "host:port", where an IPv6 address is in brackets, into both; false when
+ * it is neither. Points into text, which is changed; *port may become NULL.
+ */
+static bool
+split_port(char *text, const char **host, const char **port)
+{
+	char *colon = strrchr(text, ':');
+	char *bracket = strchr(text, ']');
+
+	*host = text;
+	*port = NULL;
+	if (text[0] == '[')
+	{
+		if (bracket == NULL || (bracket[1] != '\0' && bracket[1] != ':'))
+			return false;
+		*host = text + 1;
+		*bracket = '\0';
+		colon = bracket[1] == ':' ? bracket + 1 : NULL;
+	}
+	else if (bracket != NULL || strchr(text, ':') != colon)
+		return false;
+	if (colon != NULL)
+	{
+		*colon = '\0';
+		*port = colon + 1;
+	}
+	return true;
+}
+
+/* sftp://user@host:port/directory */
+static omb_status
+open_sftp(const omb_url *url, const omb_cloud_options *common, omb_store **out,
+		  omb_error *err)
+{
+	omb_sftp_config config = { .common = *common, .user = url->user };
+	const text_option text[] = {
+		{ "host-key", &config.host_key },
+		{ "known-hosts", &config.known_hosts },
+	};
+	size_t i;
+
+	config.common.prefix = url->path;
+	for (i = 0; i < url->option_count; i++)
+		if (!set_option(&url->option[i], &config.common, text,
+						sizeof(text) / sizeof(text[0])) ||
+			config.common.ca_file != NULL)
+		{
+			(void) invalid_option(url, &url->option[i], "", err);
+			omb_error_hint(err, "Options are host-key, known-hosts and "
+								"sole-user (yes, no).");
+			return err->status;
+		}
+	if (!split_port(url->host, &config.host, &config.port))
+		return omb_error_set(err, OMB_USAGE, "\"%s\" is no name of a server",
+							 url->host);
+	return omb_store_sftp_new(&config, out, err);
+}
+
 omb_status
 omb_store_open_url_as(const char *location, const char *credentials,
 					  const omb_cloud_options *defaults, omb_store **out,
@@ -425,6 +501,8 @@ omb_store_open_url_as(const char *location, const char *credentials,
 		(void) open_azure(&url, &common, out, err);
 	else if (strcmp(url.scheme, "gs") == 0)
 		(void) open_gcs(&url, &common, out, err);
+	else if (strcmp(url.scheme, "sftp") == 0)
+		(void) open_sftp(&url, &common, out, err);
 	else
 		(void) unknown_scheme(&url, err);
 	omb_url_clear(&url);

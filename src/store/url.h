@@ -10,6 +10,10 @@
  *   azblob://account/container/prefix
  *                          ?endpoint, ca-file, access-tier, sole-user
  *   gs://bucket/prefix     ?endpoint, ca-file, storage-class, kms-key, sole-user
+ *   sftp://[user@]host[:port]/directory
+ *                          ?host-key (SHA256:..), known-hosts, sole-user; a
+ *                          directory "~/.." is below the one where a login
+ *                          begins (store/sftp.h)
  *
  * A URL is shown in logs, lists of processes and settings, so it holds no
  * secret: these are in the file of credentials.
@@ -32,6 +36,7 @@ typedef struct omb_url_option
 typedef struct omb_url
 {
 	char *scheme; /* in lower case; "file" for a plain directory */
+	char *user;	  /* of sftp; NULL when none is named */
 	char *host;	  /* the bucket of s3; "" for a directory */
 	char *path;	  /* of s3 without slashes at both ends; of file as given */
 	omb_url_option option[OMB_URL_OPTIONS_MAX];
