@@ -71,8 +71,11 @@ azure_prepare(omb_cloud_attempt *a, omb_error *err)
 	signing.header_count = a->header_count;
 	signing.body_len = call->body_len;
 	if (keys->account_key == NULL)
-		omb_buf_printf(&a->url, "?%s%s%s", query, *query != '\0' ? "&" : "",
-					   keys->sas_token);
+	{
+		if (omb_cloud_is_private(c->base, err) == OMB_OK)
+			omb_buf_printf(&a->url, "?%s%s%s", query,
+						   *query != '\0' ? "&" : "", keys->sas_token);
+	}
 	else if (omb_azure_sign(&signing, keys->account_key, &authorization))
 	{
 		omb_cloud_add_header(a, "authorization: %s",

@@ -69,6 +69,8 @@ have_token(omb_cloud_attempt *a, omb_error *err)
 	omb_cloud_client *client = a->client;
 	omb_gcs_bucket *b = client->own;
 
+	if (omb_cloud_is_private(omb_buf_text(&a->url), err) != OMB_OK)
+		return err->status;
 	if (b->token.text == NULL || b->token_keys != client->keys_read ||
 		b->token.until - a->time < TOKEN_LEFT)
 	{

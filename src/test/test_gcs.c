@@ -216,6 +216,7 @@ test_credentials(void)
 	char path[] = "/tmp/omb-test-XXXXXX";
 	omb_error err = OMB_ERROR_INIT;
 	omb_credentials c, d;
+	omb_store *store;
 	int fd = mkstemp(path);
 
 	if (fd < 0)
@@ -245,6 +246,22 @@ test_credentials(void)
 		   c.access_key_id == NULL,
 	   "half a pair is none");
 	omb_error_clear(&err);
+	ok(read_text(
+		   path,
+		   ACCOUNT("svc@test.example", PRIVATE_KEY, "http://token.invalid/"),
+		   0600, &c, &err) == OMB_OK &&
+		   omb_store_open_url("gs://b/x", path, &store, &err) == OMB_OK &&
+		   omb_store_confirm(store, "x", &err) == OMB_REFUSED,
+	   "a claim is not sent without TLS: %s", err.message);
+	omb_error_clear(&err);
+	omb_store_free(store);
+	ok(omb_store_open_url("gs://b/x?endpoint=http%3A%2F%2Flocalhost.invalid",
+						  path, &store, &err) == OMB_OK &&
+		   omb_store_confirm(store, "x", &err) == OMB_REFUSED,
+	   "nor a token");
+	omb_error_clear(&err);
+	omb_store_free(store);
+	omb_credentials_wipe(&c);
 	(void) unlink(path);
 }
 
