@@ -107,6 +107,8 @@ azure_explain(const omb_cloud_answer *answer, omb_error *err)
 					   "container.");
 	else if (strcmp(code, "ContainerNotFound") == 0)
 		omb_error_hint(err, "Check the name of the container, or create it.");
+	else if (strcmp(code, "BlobImmutableDueToPolicy") == 0)
+		err->status = OMB_REFUSED; /* it is locked */
 	else if (strcmp(code, "BlobArchived") == 0)
 		omb_error_hint(err, "Set the access tier of the blobs to one that can "
 							"be read, and wait until that is done.");

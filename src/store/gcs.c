@@ -143,6 +143,9 @@ gcs_explain(const omb_cloud_answer *answer, omb_error *err)
 							"whether it still exists.");
 	else if (strcmp(answer->error.code, "NoSuchBucket") == 0)
 		omb_error_hint(err, "Check the name of the bucket, or create it.");
+	else if (answer->http.status == 403 &&
+			 strstr(answer->error.message, "cannot be deleted") != NULL)
+		err->status = OMB_REFUSED; /* a retention policy, or a hold */
 	else if (answer->http.status == 403 || answer->http.status == 401)
 		omb_error_hint(err,
 					   "The account of the key needs storage.objects.create, "
