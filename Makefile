@@ -148,6 +148,10 @@ build/tests/faultshim.so: src/test/faultshim.c
 	@mkdir -p $(@D)
 	@$(CC) -std=c99 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror -fPIC -shared $< -ldl -o $@
 
+build/tests/shadowshim.so: src/test/shadowshim.c
+	@mkdir -p $(@D)
+	@$(CC) -std=c99 -D_GNU_SOURCE -O1 -Wall -Wextra -Wno-unused-parameter -Werror -fPIC -shared $< -o $@
+
 build/tests/cloudsuite: src/test/cloudsuite.c $(wildcard src/test/*.h) $(CORE_TEST_OBJS)
 	@mkdir -p $(@D)
 	@$(CC) $(TEST_CFLAGS) $< $(CORE_TEST_OBJS) $(PROGRAM_LIBS) -o $@
@@ -155,7 +159,7 @@ build/tests/cloudsuite: src/test/cloudsuite.c $(wildcard src/test/*.h) $(CORE_TE
 # tests against a real S3 server, which takes many packages of a later Debian
 CLOUD_TESTS = $(shell grep -l OMB_S3_PORT t/[0-9]*.pl)
 
-check-tap: instroot build/tests/faultshim.so build/tests/cloudsuite
+check-tap: instroot build/tests/faultshim.so build/tests/shadowshim.so build/tests/cloudsuite
 	@scripts/prove.sh $(or $(TESTS),$(filter-out $(CLOUD_TESTS),$(wildcard t/[0-9]*.pl)))
 
 check-cloud: deps instroot build/tests/faultshim.so build/tests/cloudsuite
