@@ -18,6 +18,13 @@ typedef struct omb_walk_item
 	struct stat st;
 	bool is_relation;	  /* pages of 8 kB with a header */
 	uint32_t first_block; /* of the file within its relation */
+
+	/* root FILES: what to open is source + below, below this directory */
+	int directory;
+	size_t below;
+	bool in_use;   /* it has a log beside it, as databases have */
+	bool has_copy; /* read copy instead, which gather closes */
+	int copy;
 } omb_walk_item;
 
 typedef omb_status (*omb_walk_visit)(const omb_walk_item *item, void *arg,
