@@ -71,6 +71,13 @@ sub wait_logged
 	return;
 }
 
+# ---- what CREATE EXTENSION enables ----
+
+sql('CREATE DATABASE fresh');
+is($node->safe_psql('fresh', 'CREATE EXTENSION omsupply_backup; SELECT count(*) FILTER (WHERE is_enabled), count(*) FROM backup_schedule'), '5|5',
+	'with a repository CREATE EXTENSION enables the default schedules');
+sql('DROP DATABASE fresh');
+
 # ---- a run, its history, and a notification ----
 
 my $listener = $node->background_psql('postgres');
@@ -206,6 +213,24 @@ set_option('omsupply_backup.database', 'postgres');
 wait_until(q{SELECT count(*) = 1 FROM backup_history WHERE label = 'meanwhile'}, 'and is written when the database is there');
 is(log_count(qr/database "nowhere" does not exist/), 1, 'it was logged once');
 
+# more jobs end than have room until the history can be written
+set_option('omsupply_backup.database', 'nowhere');
+$before = history(q{job = 'expire'});
+$from = -s $node->logfile;
+sql(q{DO $$ BEGIN FOR i IN 1 .. 70 LOOP PERFORM count(*) FROM backup_expire(); END LOOP; END $$});
+set_option('omsupply_backup.database', 'postgres');
+wait_logged(qr/WARNING:  6 jobs are missing in the history of backups\n.*DETAIL:  They ended while the history could not be written/, $from,
+	'what was lost of the history is in the log');
+wait_until("SELECT count(*) = $before + 64 FROM backup_history WHERE job = 'expire'", 'the newest ones are written');
+
+# what is old goes from the history
+sql(q{INSERT INTO backup_history (job, cause, started_at, ended_at, state) VALUES
+	('check', 'old', now() - interval '402 days', now() - interval '401 days', 'done'),
+	('check', 'young', now() - interval '402 days', now() - interval '399 days', 'done')});
+$node->reload;
+wait_until(q{SELECT count(*) = 0 FROM backup_history WHERE cause = 'old'}, 'after 400 days a run is forgotten');
+is(history(q{cause = 'young'}), 1, 'not earlier');
+
 sql('CREATE DATABASE admin');
 $from = -s $node->logfile;
 set_option('omsupply_backup.database', 'admin');
@@ -239,7 +264,7 @@ $from = -s $node->logfile;
 sql('DROP EXTENSION omsupply_backup');
 set_option('omsupply_backup.max_read_rate', '0');
 wait_logged(qr/extension "omsupply_backup" is not installed in database "postgres"/, $from, 'extension dropped while a job runs');
-sql('CREATE EXTENSION omsupply_backup');
+sql('CREATE EXTENSION omsupply_backup; UPDATE backup_schedule SET is_enabled = false');
 wait_until('SELECT count(*) = 0 FROM backup_progress', 'the job ends');
 wait_until(q{SELECT count(*) = 1 FROM backup_history WHERE label = 'dropped' AND state = 'done'}, 'in the new history');
 

@@ -26,6 +26,7 @@
 #include "backend/shared.h"
 #include "backend/status.h"
 #include "backend/survey.h"
+#include "backend/text.h"
 
 PG_FUNCTION_INFO_V1(omb_backup_check);
 
@@ -58,9 +59,10 @@ add(OmbCheck *check, const char *name, const char *result, const char *found,
 
 	values[0] = CStringGetTextDatum(name);
 	values[1] = CStringGetTextDatum(result);
-	values[2] = CStringGetTextDatum(found);
+	values[2] = CStringGetTextDatum(omb_text_to_server(found));
 	nulls[3] = result == OK || hint == NULL || hint[0] == '\0';
-	values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(hint);
+	values[3] =
+		nulls[3] ? (Datum) 0 : CStringGetTextDatum(omb_text_to_server(hint));
 	tuplestore_putvalues(check->rsinfo->setResult, check->rsinfo->setDesc,
 						 values, nulls);
 }

@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "backend/lowspace.h"
 #include "backend/schedule.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
@@ -177,10 +178,10 @@ static bool
 scheduler_needed(void)
 {
 	OmbSchedulerShared *shared = &omb_shared->scheduler;
-	bool needed;
+	bool needed = omb_lowspace_due(omb_schedule_now());
 
 	LWLockAcquire(omb_shared->lock, LW_SHARED);
-	needed = shared->changes != shared->changes_seen ||
+	needed = needed || shared->changes != shared->changes_seen ||
 			 shared->first_run != shared->next_run ||
 			 (shared->wake_at != 0 && shared->wake_at <= omb_schedule_now());
 	/* what keeps it from working may be over */

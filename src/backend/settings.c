@@ -22,6 +22,7 @@ int omb_archive_timeout = 300;
 int omb_max_backup_age = 2 * 86400;
 int omb_wal_full_action = OMB_WAL_FULL_WARN;
 int omb_wal_limit = 0;
+int omb_min_free = 0;
 
 static const struct config_enum_entry wal_full_actions[] = {
 	{ "warn", OMB_WAL_FULL_WARN, false },
@@ -132,6 +133,14 @@ omb_settings_define(void)
 							"set to \"drop\"; 0 means no limit.",
 							&omb_wal_limit, 0, 0, INT_MAX, PGC_SIGHUP,
 							GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"omsupply_backup.min_free",
+		"Free space in the repository's file system below which old backups "
+		"are removed early.",
+		"Those that only keep_last and the calendar rules keep, down to the "
+		"minimum; 0 means never.",
+		&omb_min_free, 0, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL,
+		NULL);
 	DefineCustomStringVariable(
 		"omsupply_backup.database",
 		"Database in which the extension keeps schedules and history.", NULL,

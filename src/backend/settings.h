@@ -13,6 +13,7 @@ extern int omb_archive_timeout; /* seconds */
 extern int omb_max_backup_age;	/* seconds, 0 = any age is fine */
 extern int omb_wal_full_action; /* OmbWalFullAction */
 extern int omb_wal_limit;		/* MB, 0 = none */
+extern int omb_min_free;		/* MB, 0 = none */
 extern char *omb_database;
 extern int omb_debug_clock_offset; /* seconds */
 

@@ -197,7 +197,8 @@ omb_shared_ask(const char *label, const char *kind, const char *requested_by,
 		strlcpy(job->job, strcmp(kind, "full") == 0 ? "full" : "backup",
 				sizeof(job->job));
 		strlcpy(job->cause, "request", sizeof(job->cause));
-		strlcpy(job->requested_by, requested_by, sizeof(job->requested_by));
+		omb_shared_text(job->requested_by, sizeof(job->requested_by),
+						requested_by);
 		strlcpy(job->phase, "requested", sizeof(job->phase));
 	}
 	LWLockRelease(omb_shared->lock);

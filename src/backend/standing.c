@@ -208,6 +208,23 @@ omb_standing_find_due(OmbStanding *standing, TimestampTz server_start)
 		find_due(standing, &standing->schedules[i], server_start);
 }
 
+static bool
+takes_backups(const OmbSchedule *s)
+{
+	return strcmp(s->job, "backup") == 0 || strcmp(s->job, "full") == 0;
+}
+
+int
+omb_standing_backups(const OmbStanding *standing)
+{
+	int count = 0;
+	int i;
+
+	for (i = 0; i < standing->count; i++)
+		count += takes_backups(&standing->schedules[i]) ? 1 : 0;
+	return count;
+}
+
 /* The one that has waited longest; backups first. */
 OmbSchedule *
 omb_standing_choose(OmbStanding *standing)
@@ -218,10 +235,8 @@ omb_standing_choose(OmbStanding *standing)
 	for (i = 0; i < standing->count; i++)
 	{
 		OmbSchedule *s = &standing->schedules[i];
-		bool backup =
-			strcmp(s->job, "backup") == 0 || strcmp(s->job, "full") == 0;
-		bool best_backup = best != NULL && (strcmp(best->job, "backup") == 0 ||
-											strcmp(best->job, "full") == 0);
+		bool backup = takes_backups(s);
+		bool best_backup = best != NULL && takes_backups(best);
 
 		if (s->due == NULL)
 			continue;

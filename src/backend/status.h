@@ -95,11 +95,19 @@ typedef struct OmbChange
 	char reasons[OMB_STATUS_TEXT]; /* a JSON array */
 } OmbChange;
 
+/* Removal of old backups for want of space (backend/lowspace.h). */
+typedef struct OmbLowspace
+{
+	TimestampTz asked_at;
+	int attempts; /* since there was enough space */
+} OmbLowspace;
+
 typedef struct OmbStatus
 {
 	OmbSurvey survey;
 	OmbArchiver archiver;
 	bool survey_wanted;
+	OmbLowspace lowspace;
 	OmbState state; /* as the launcher judged last */
 	TimestampTz state_since;
 	int change_count; /* changes that were not told yet */

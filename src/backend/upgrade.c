@@ -21,6 +21,7 @@
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/status.h"
+#include "backend/text.h"
 
 PG_FUNCTION_INFO_V1(omb_backup_before_upgrade);
 PG_FUNCTION_INFO_V1(omb_backup_confirm_recovery_code);
@@ -118,9 +119,10 @@ omb_backup_before_upgrade(PG_FUNCTION_ARGS)
 	values[1] = CStringGetTextDatum(name);
 	if (!PG_ARGISNULL(1) && is_due(PG_GETARG_INTERVAL_P(1)))
 	{
-		started =
-			omb_shared_ask(name, "auto", GetUserNameFromId(GetUserId(), false),
-						   &busy) != 0;
+		started = omb_shared_ask(omb_text_from_server(name), "auto",
+								 omb_text_from_server(
+									 GetUserNameFromId(GetUserId(), false)),
+								 &busy) != 0;
 		if (!started && busy.state != OMB_JOB_NONE)
 		{
 			if (strcmp(busy.job, "backup") == 0 ||

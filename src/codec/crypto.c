@@ -189,6 +189,15 @@ omb_sha256(const void *data, size_t len, uint8_t out[OMB_SHA256_SIZE])
 		 "SHA-256");
 }
 
+bool
+omb_md5(const void *data, size_t len, uint8_t out[OMB_MD5_SIZE])
+{
+	unsigned int size = 0;
+
+	return EVP_Digest(data, len, out, &size, EVP_md5(), NULL) == 1 &&
+		   size == OMB_MD5_SIZE;
+}
+
 void
 omb_hkdf(const uint8_t *key, size_t key_len, const uint8_t *salt,
 		 size_t salt_len, const void *info, size_t info_len, uint8_t *out,

@@ -48,6 +48,13 @@ extern void omb_ghash_free(omb_ghash *hash);
 extern void omb_sha256(const void *data, size_t len,
 					   uint8_t out[OMB_SHA256_SIZE]);
 
+/*
+ * MD5, which some protocols want as a checksum; false where the library does
+ * not offer it (FIPS).
+ */
+#define OMB_MD5_SIZE 16
+extern bool omb_md5(const void *data, size_t len, uint8_t out[OMB_MD5_SIZE]);
+
 /* HKDF with SHA-256 (RFC 5869), extract and expand. */
 extern void omb_hkdf(const uint8_t *key, size_t key_len, const uint8_t *salt,
 					 size_t salt_len, const void *info, size_t info_len,

@@ -31,6 +31,20 @@ omb_credentials_wipe(omb_credentials *credentials)
 	wipe(&credentials->session_token);
 }
 
+static bool
+same(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+bool
+omb_credentials_same(const omb_credentials *a, const omb_credentials *b)
+{
+	return same(a->access_key_id, b->access_key_id) &&
+		   same(a->secret_access_key, b->secret_access_key) &&
+		   same(a->session_token, b->session_token);
+}
+
 /* Where a value of that name goes; NULL when there is no such name. */
 static char **
 place(omb_credentials *out, const char *name, size_t len)

@@ -16,6 +16,8 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
+
 typedef struct omb_credentials
 {
 	char *access_key_id;
@@ -26,6 +28,10 @@ typedef struct omb_credentials
 /* Read the file; with path NULL the environment. Free with _wipe. */
 extern omb_status omb_credentials_read(const char *path, omb_credentials *out,
 									   omb_error *err);
+
+/* Are they the same? */
+extern bool omb_credentials_same(const omb_credentials *a,
+								 const omb_credentials *b);
 
 /* Overwrite and free; all zeros is fine. */
 extern void omb_credentials_wipe(omb_credentials *credentials);

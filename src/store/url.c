@@ -260,7 +260,7 @@ set_s3_text(omb_s3_config *config, const omb_url_option *option)
 	} texts[] = {
 		{ "endpoint", &config->endpoint },
 		{ "region", &config->region },
-		{ "ca-file", &config->ca_file },
+		{ "ca-file", &config->common.ca_file },
 		{ "storage-class", &config->storage_class },
 		{ "sse", &config->encryption },
 		{ "kms-key", &config->kms_key_id },
@@ -291,8 +291,8 @@ set_s3_option(omb_s3_config *config, const omb_url_option *option)
 	}
 	if (strcmp(option->name, "sole-user") == 0)
 	{
-		config->sole_user = strcmp(value, "yes") == 0;
-		return config->sole_user || strcmp(value, "no") == 0;
+		config->common.sole_user = strcmp(value, "yes") == 0;
+		return config->common.sole_user || strcmp(value, "no") == 0;
 	}
 	return set_s3_text(config, option);
 }
@@ -306,8 +306,8 @@ open_s3(const omb_url *url, const char *credentials, omb_store **out,
 
 	memset(&config, 0, sizeof(config));
 	config.bucket = url->host;
-	config.prefix = url->path[0] == '\0' ? NULL : url->path;
-	config.credentials_file = credentials;
+	config.common.prefix = url->path[0] == '\0' ? NULL : url->path;
+	config.common.credentials_file = credentials;
 	for (i = 0; i < url->option_count; i++)
 	{
 		if (set_s3_option(&config, &url->option[i]))

@@ -2,7 +2,7 @@
  * fuzz_s3.c: what an S3 server answers.
  */
 #include "base/buffer.h"
-#include "store/s3xml.h"
+#include "store/cloudxml.h"
 
 #include <stdlib.h>
 
@@ -11,21 +11,24 @@ extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	omb_s3_multiparts list;
-	omb_s3_error error;
-	omb_s3_page page;
+	omb_cloud_multiparts list;
+	omb_cloud_fates fates;
+	omb_cloud_error error;
+	omb_cloud_page page;
 	uint64_t bytes;
 	int64_t newest;
 	char *id;
 
-	(void) omb_s3_parse_error(data, size, &error);
-	if (omb_s3_parse_page(data, size, &page))
-		omb_s3_page_free(&page);
-	if (omb_s3_parse_multiparts(data, size, &list))
-		omb_s3_multiparts_free(&list);
-	(void) omb_s3_parse_parts(data, size, &bytes, &newest);
-	(void) omb_s3_parse_completed(data, size);
-	if (omb_s3_parse_upload_id(data, size, &id))
+	(void) omb_cloud_parse_error(data, size, &error);
+	if (omb_cloud_parse_page(data, size, &page))
+		omb_cloud_page_free(&page);
+	if (omb_cloud_parse_multiparts(data, size, &list))
+		omb_cloud_multiparts_free(&list);
+	if (omb_cloud_parse_deleted(data, size, &fates))
+		omb_cloud_fates_free(&fates);
+	(void) omb_cloud_parse_parts(data, size, &bytes, &newest);
+	(void) omb_cloud_parse_completed(data, size);
+	if (omb_cloud_parse_upload_id(data, size, &id))
 		free(id);
 	return 0;
 }

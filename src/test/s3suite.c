@@ -8,7 +8,7 @@
  *   s3suite put NAME SIZE     store an object of so many bytes
  *   s3suite get NAME SIZE     read it in pieces and compare
  *   s3suite whole NAME SIZE   read it at once and compare
- *   s3suite list | remove NAME | sweep SECONDS
+ *   s3suite list | remove NAME | removeall PREFIX COUNT | sweep SECONDS
  *   s3suite renew FILE        list, which must fail; put FILE in the place of
  *                             the credentials; list again
  *
@@ -54,19 +54,20 @@ configure(omb_s3_config *config)
 	memset(config, 0, sizeof(*config));
 	config->endpoint = getenv("OMB_S3_ENDPOINT");
 	config->bucket = getenv("OMB_S3_BUCKET");
-	config->prefix = getenv("OMB_S3_PREFIX");
+	config->common.prefix = getenv("OMB_S3_PREFIX");
 	config->region = getenv("OMB_S3_REGION");
-	config->ca_file = getenv("OMB_S3_CA_FILE");
-	config->credentials_file = getenv("OMB_S3_CREDENTIALS");
-	config->proxy = getenv("OMB_S3_PROXY");
+	config->common.ca_file = getenv("OMB_S3_CA_FILE");
+	config->common.credentials_file = getenv("OMB_S3_CREDENTIALS");
+	config->common.proxy = getenv("OMB_S3_PROXY");
 	config->storage_class = getenv("OMB_S3_STORAGE_CLASS");
 	config->encryption = getenv("OMB_S3_ENCRYPTION");
 	config->kms_key_id = getenv("OMB_S3_KMS_KEY_ID");
-	config->tries = number("OMB_S3_TRIES");
-	config->stall_seconds = number("OMB_S3_STALL");
-	config->retry_first = 50;
-	config->sole_user = true;
-	config->clock_offset = offset != NULL ? strtol(offset, NULL, 10) : 0;
+	config->common.tries = number("OMB_S3_TRIES");
+	config->common.stall_seconds = number("OMB_S3_STALL");
+	config->common.retry_first = 50;
+	config->common.sole_user = true;
+	config->common.clock_offset =
+		offset != NULL ? strtol(offset, NULL, 10) : 0;
 	if (style != NULL)
 		config->style = strcmp(style, "virtual") == 0 ? OMB_S3_STYLE_VIRTUAL :
 														OMB_S3_STYLE_PATH;
@@ -93,10 +94,10 @@ report(const omb_error *err)
 static omb_status
 put_bucket(const omb_s3_config *config, const char *policy, omb_error *err)
 {
-	omb_s3_call call = { .action = "change the bucket", .method = "PUT" };
-	omb_s3_answer answer = { 0 };
+	omb_cloud_call call = { .action = "change the bucket", .method = "PUT" };
+	omb_cloud_answer answer = { 0 };
 	omb_buf text = OMB_BUF_INIT;
-	omb_s3_client *client;
+	omb_cloud_client *client;
 
 	if (policy != NULL)
 	{
@@ -107,9 +108,9 @@ put_bucket(const omb_s3_config *config, const char *policy, omb_error *err)
 		call.body_len = text.len;
 	}
 	if (omb_s3_client_new(config, &client, err) == OMB_OK)
-		(void) omb_s3_do(client, &call, &answer, err);
-	omb_s3_answer_free(&answer);
-	omb_s3_client_free(client);
+		(void) omb_cloud_do(client, &call, &answer, err);
+	omb_cloud_answer_free(&answer);
+	omb_cloud_client_free(client);
 	omb_buf_free(&text);
 	return err->status;
 }
@@ -281,6 +282,8 @@ test_pages(omb_store *store)
 {
 	omb_error err = OMB_ERROR_INIT;
 	unsigned int count = 0;
+	static unsigned int told[1005];
+	static char *all[1005];
 	unsigned int i;
 	char name[32];
 
@@ -298,12 +301,46 @@ test_pages(omb_store *store)
 		   OMB_CANCELLED,
 	   "a listing ends when the visitor wants");
 	omb_error_clear(&err);
-	for (i = 0; i < 1005 && err.status == OMB_OK; i++)
+	for (i = 0; i < 1005; i++)
+		all[i] = omb_format("pages/%u/%u", i % 3, i);
+	ok(omb_store_remove_many(store, (const char *const *) all, 1005,
+							 count_gone, told, &err) == OMB_OK,
+	   "all are removed at once %s", err.message);
+	for (i = 0, count = 0; i < 1005; i++)
 	{
-		(void) snprintf(name, sizeof(name), "pages/%u/%u", i % 3, i);
-		(void) omb_store_remove(store, name, &err);
+		count += told[i];
+		free(all[i]);
 	}
-	ok(err.status == OMB_OK, "all are removed");
+	is_u64(count, 1005, "each is told once");
+	count = 0;
+	ok(omb_store_list(store, "pages", true, count_entry, &count, &err) ==
+			   OMB_OK &&
+		   count == 0,
+	   "none is left");
+}
+
+/* Remove "<prefix>0" and so on at once; shows what became of them. */
+static omb_status
+remove_all(omb_store *store, const char *prefix, size_t count, omb_error *err)
+{
+	char **all = omb_calloc(count + 1, sizeof(*all));
+	unsigned int *told = omb_calloc(count + 1, sizeof(*told));
+	size_t gone = 0, locked = 0, i;
+
+	for (i = 0; i < count; i++)
+		all[i] = omb_format("%s%zu", prefix, i);
+	(void) omb_store_remove_many(store, (const char *const *) all, count,
+								 count_gone, told, err);
+	for (i = 0; i < count; i++)
+	{
+		gone += told[i] == 1;
+		locked += told[i] == 100;
+		free(all[i]);
+	}
+	printf("gone %zu, locked %zu, of %zu\n", gone, locked, count);
+	free(told);
+	free(all);
+	return err->status;
 }
 
 /* A new store does not know how fast the server is and cuts into parts. */
@@ -356,9 +393,11 @@ test_sizes(omb_store *known, const omb_s3_config *config)
 static void
 test_races(const omb_s3_config *config)
 {
+	const char *creates = getenv("OMB_S3_CREATES");
+	bool puts_only = creates != NULL && strcmp(creates, "puts") == 0;
 	omb_store *store = fresh(config);
 	omb_error err = OMB_ERROR_INIT;
-	int i;
+	int i, won;
 
 	for (i = 0; i < 5; i++)
 	{
@@ -368,7 +407,11 @@ test_races(const omb_s3_config *config)
 			   omb_store_remove(store, "race", &err) == OMB_OK,
 		   "it is whole");
 	}
-	is_u64((uint64_t) race(store, "race", 9000000), 1, "the same with parts");
+	won = race(store, "race", 9000000);
+	/* what a server does not know cannot be asked of it; see store/s3.h */
+	ok(won == 1 || (won > 1 && won <= RACERS && puts_only),
+	   "the same with parts: %d did%s", won,
+	   puts_only ? ", on a server that creates only by PUT" : "");
 	ok(get(store, "race", 9000000, 100000, &err) == OMB_OK &&
 		   omb_store_remove(store, "race", &err) == OMB_OK,
 	   "it is whole");
@@ -381,25 +424,25 @@ test_sweeps(omb_store *store, const omb_s3_config *config)
 {
 	omb_error err = OMB_ERROR_INIT;
 	omb_store_swept swept;
-	omb_s3_client *client;
-	omb_s3_answer answer = { 0 };
-	omb_s3_call call = {
+	omb_cloud_client *client;
+	omb_cloud_answer answer = { 0 };
+	omb_cloud_call call = {
 		.action = "test", .method = "POST", .name = "left", .query = "uploads="
 	};
 	char *id = NULL;
 	char *query;
 
 	ok(omb_s3_client_new(config, &client, &err) == OMB_OK &&
-		   omb_s3_do(client, &call, &answer, &err) == OMB_OK &&
-		   omb_s3_parse_upload_id(answer.http.body.data, answer.http.body.len,
-								  &id),
+		   omb_cloud_do(client, &call, &answer, &err) == OMB_OK &&
+		   omb_cloud_parse_upload_id(answer.http.body.data,
+									 answer.http.body.len, &id),
 	   "an upload begins");
 	query = omb_format("partNumber=1&uploadId=%s", id);
 	call.method = "PUT";
 	call.query = query;
 	call.body = "12345";
 	call.body_len = 5;
-	ok(omb_s3_do(client, &call, &answer, &err) == OMB_OK, "a part is sent");
+	ok(omb_cloud_do(client, &call, &answer, &err) == OMB_OK, "a part is sent");
 	ok(omb_store_sweep(store, 3600, true, &swept, &err) == OMB_OK &&
 		   swept.count == 0,
 	   "one under way is left alone");
@@ -414,8 +457,8 @@ test_sweeps(omb_store *store, const omb_s3_config *config)
 	   "and gone");
 	free(query);
 	free(id);
-	omb_s3_answer_free(&answer);
-	omb_s3_client_free(client);
+	omb_cloud_answer_free(&answer);
+	omb_cloud_client_free(client);
 }
 
 /* Who reads an object sees that one, or an error. */
@@ -485,7 +528,7 @@ test_lock_needs_a_sole_user(const omb_s3_config *config)
 	omb_store *store;
 	omb_lock *lock;
 
-	other.sole_user = false;
+	other.common.sole_user = false;
 	ok(omb_store_s3_new(&other, &store, &err) == OMB_OK &&
 		   omb_store_lock(store, true, &lock, &err) == OMB_REFUSED &&
 		   lock == NULL,
@@ -555,6 +598,8 @@ main(int argc, char **argv)
 		(void) omb_store_list(store, "", true, print_entry, NULL, &err);
 	else if (strcmp(action, "remove") == 0)
 		(void) omb_store_remove(store, name, &err);
+	else if (strcmp(action, "removeall") == 0)
+		(void) remove_all(store, name, size, &err);
 	else if (strcmp(action, "sweep") == 0)
 	{
 		if (omb_store_sweep(store, strtoul(name, NULL, 10), true, &swept,
@@ -568,7 +613,7 @@ main(int argc, char **argv)
 		else
 		{
 			omb_error_clear(&err);
-			if (rename(name, config.credentials_file) != 0)
+			if (rename(name, config.common.credentials_file) != 0)
 				abort();
 			(void) omb_store_list(store, "", true, print_entry, NULL, &err);
 		}

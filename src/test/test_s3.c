@@ -9,7 +9,7 @@
 #include "store/retry.h"
 #include "store/s3.h"
 #include "store/s3sign.h"
-#include "store/s3xml.h"
+#include "store/cloudxml.h"
 
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -142,10 +142,10 @@ test_pages(void)
 		"<a><a><a><a><a><a><a><a><a/></a></a></a></a></a></a></a></a>",
 		"<Error><Code>InternalError</Code></Error>"
 	};
-	omb_s3_page page;
+	omb_cloud_page page;
 	size_t i;
 
-	ok(omb_s3_parse_page(page_text, strlen(page_text), &page) &&
+	ok(omb_cloud_parse_page(page_text, strlen(page_text), &page) &&
 		   page.count == 3,
 	   "a page of a listing");
 	is_text(page.item[0].key, "p/a&b c'", "a key, decoded");
@@ -154,18 +154,49 @@ test_pages(void)
 	is_text(page.item[2].key, "p/folder/", "a folder");
 	ok(page.item[2].is_folder && !page.item[1].is_folder, "known as one");
 	is_text(page.token, "t&1", "the next page");
-	omb_s3_page_free(&page);
+	omb_cloud_page_free(&page);
 	for (i = 0; i < strlen(page_text); i++)
-		if (omb_s3_parse_page(page_text, i, &page))
+		if (omb_cloud_parse_page(page_text, i, &page))
 			break;
 	is_u64(i, strlen(page_text), "one that was cut anywhere is no page");
 	for (i = 0; i < LENGTH(wrong); i++)
-		ok(!omb_s3_parse_page(wrong[i], strlen(wrong[i]), &page), "nor is %s",
-		   wrong[i]);
-	ok(omb_s3_parse_page("<ListBucketResult/>", 19, &page) &&
+		ok(!omb_cloud_parse_page(wrong[i], strlen(wrong[i]), &page),
+		   "nor is %s", wrong[i]);
+	ok(omb_cloud_parse_page("<ListBucketResult/>", 19, &page) &&
 		   page.count == 0 && page.token == NULL,
 	   "one with nothing is the last one");
-	omb_s3_page_free(&page);
+	omb_cloud_page_free(&page);
+}
+
+static void
+test_deleted(void)
+{
+	static const char text[] =
+		"<DeleteResult><Deleted><Key>a &amp; b</Key></Deleted><Error>"
+		"<Key>c</Key><Code>AccessDenied</Code><Message/></Error><Deleted>"
+		"<DeleteMarker>true</DeleteMarker><Key>d</Key></Deleted>"
+		"</DeleteResult>";
+	omb_cloud_fates fates;
+	size_t i;
+
+	ok(omb_cloud_parse_deleted(text, strlen(text), &fates) &&
+		   fates.count == 3 && fates.item[0].is_deleted &&
+		   !fates.item[1].is_deleted && fates.item[2].is_deleted,
+	   "what became of several objects");
+	is_text(fates.item[0].key, "a & b", "a key");
+	is_text(fates.item[1].key, "c", "one that was refused");
+	omb_cloud_fates_free(&fates);
+	for (i = 0; i < strlen(text); i++)
+		if (omb_cloud_parse_deleted(text, i, &fates))
+			break;
+	is_u64(i, strlen(text), "an answer that was cut anywhere tells nothing");
+	ok(!omb_cloud_parse_deleted("<DeleteResult><Deleted/></DeleteResult>", 39,
+								&fates),
+	   "nor does one without keys");
+	ok(omb_cloud_parse_deleted("<DeleteResult/>", 15, &fates) &&
+		   fates.count == 0,
+	   "one may be empty");
+	omb_cloud_fates_free(&fates);
 }
 
 static void
@@ -193,42 +224,42 @@ test_answers(void)
 		"<CompleteMultipartUploadResult><ETag>\"x\"</ETag>"
 		"</CompleteMultipartUploadResult>";
 	const int64_t when = INT64_C(1795216502) * 1000000;
-	omb_s3_multiparts list;
-	omb_s3_error error;
+	omb_cloud_multiparts list;
+	omb_cloud_error error;
 	uint64_t bytes;
 	int64_t newest;
 	char *id;
 
-	ok(omb_s3_parse_error(error_text, strlen(error_text), &error),
+	ok(omb_cloud_parse_error(error_text, strlen(error_text), &error),
 	   "an error, after the space of a server that took long");
 	is_text(error.code, "AuthorizationHeaderMalformed", "its code");
 	is_text(error.message, "", "its message, which may be missing");
 	is_text(error.region, "eu-west-1", "where the bucket is");
-	ok(!omb_s3_parse_error(page_text, strlen(page_text), &error) &&
-		   !omb_s3_parse_error("<Error>", 7, &error),
+	ok(!omb_cloud_parse_error(page_text, strlen(page_text), &error) &&
+		   !omb_cloud_parse_error("<Error>", 7, &error),
 	   "other answers are no errors");
 
-	ok(omb_s3_parse_multiparts(uploads, strlen(uploads), &list) &&
+	ok(omb_cloud_parse_multiparts(uploads, strlen(uploads), &list) &&
 		   list.count == 1 && list.next_key == NULL,
 	   "unfinished uploads");
 	is_text(list.item[0].id, "2~x", "the id of one");
 	is_u64((uint64_t) list.item[0].started, (uint64_t) when, "when it began");
-	omb_s3_multiparts_free(&list);
-	ok(!omb_s3_parse_multiparts(uploads, strlen(uploads) - 1, &list),
+	omb_cloud_multiparts_free(&list);
+	ok(!omb_cloud_parse_multiparts(uploads, strlen(uploads) - 1, &list),
 	   "a list that is not whole is refused");
 
-	ok(omb_s3_parse_parts(parts, strlen(parts), &bytes, &newest) &&
+	ok(omb_cloud_parse_parts(parts, strlen(parts), &bytes, &newest) &&
 		   bytes == 12 && newest == when,
 	   "its parts");
-	ok(omb_s3_parse_upload_id(started, strlen(started), &id) &&
+	ok(omb_cloud_parse_upload_id(started, strlen(started), &id) &&
 		   strcmp(id, "2~x") == 0,
 	   "an upload begins");
 	free(id);
-	ok(!omb_s3_parse_upload_id(started, 40, &id) && id == NULL,
+	ok(!omb_cloud_parse_upload_id(started, 40, &id) && id == NULL,
 	   "it does not with half an answer");
-	ok(omb_s3_parse_completed(completed, strlen(completed)) &&
-		   !omb_s3_parse_completed(completed, strlen(completed) - 3) &&
-		   !omb_s3_parse_completed(error_text, strlen(error_text)),
+	ok(omb_cloud_parse_completed(completed, strlen(completed)) &&
+		   !omb_cloud_parse_completed(completed, strlen(completed) - 3) &&
+		   !omb_cloud_parse_completed(error_text, strlen(error_text)),
 	   "only a whole answer says that it is complete");
 }
 
@@ -395,7 +426,7 @@ test_descriptions(void)
 		{ .bucket = "a", .encryption = "AES256\n" },
 		{ .bucket = "a", .kms_key_id = "k\177" },
 	};
-	omb_s3_config good = { .bucket = "b", .prefix = "p/q" };
+	omb_s3_config good = { .bucket = "b", .common.prefix = "p/q" };
 	omb_error err = OMB_ERROR_INIT;
 	omb_store *store;
 	size_t i;
@@ -418,7 +449,9 @@ test_silence(void)
 {
 	struct sockaddr_in address = { 0 };
 	socklen_t len = sizeof(address);
-	omb_s3_config config = { .bucket = "b", .tries = 1, .stall_seconds = 1 };
+	omb_s3_config config = { .bucket = "b",
+							 .common.tries = 1,
+							 .common.stall_seconds = 1 };
 	omb_error err = OMB_ERROR_INIT;
 	int listener = socket(AF_INET, SOCK_STREAM, 0);
 	omb_store *store;
@@ -444,9 +477,9 @@ test_silence(void)
 	omb_error_clear(&err);
 	omb_store_free(store);
 
-	config.tries = 0;
-	config.stall_seconds = 0;
-	config.cancelled = always;
+	config.common.tries = 0;
+	config.common.stall_seconds = 0;
+	config.common.cancelled = always;
 	ok(omb_store_s3_new(&config, &store, &err) == OMB_OK &&
 		   omb_store_confirm(store, "x", &err) == OMB_CANCELLED,
 	   "a request ends when it is not wanted any more");
@@ -492,6 +525,7 @@ main(void)
 	test_signatures();
 	test_pages();
 	test_answers();
+	test_deleted();
 	test_pauses();
 	test_credentials();
 	test_descriptions();

@@ -1,7 +1,7 @@
 /*
- * s3xml.c: the answers of an S3 server, over expat, which no other file knows.
+ * cloudxml.c: the answers of an S3 server, over expat, which no other file knows.
  */
-#include "store/s3xml.h"
+#include "store/cloudxml.h"
 
 #include "base/buffer.h"
 #include "base/text.h"
@@ -164,7 +164,7 @@ add(void **items, size_t *count, size_t *cap, size_t size)
 
 typedef struct error_reader
 {
-	omb_s3_error *error;
+	omb_cloud_error *error;
 	bool found;
 } error_reader;
 
@@ -187,7 +187,7 @@ error_element(const char *path, const char *text, void *arg)
 }
 
 bool
-omb_s3_parse_error(const void *data, size_t len, omb_s3_error *error)
+omb_cloud_parse_error(const void *data, size_t len, omb_cloud_error *error)
 {
 	error_reader r = { error, false };
 
@@ -199,8 +199,8 @@ omb_s3_parse_error(const void *data, size_t len, omb_s3_error *error)
 
 typedef struct page_reader
 {
-	omb_s3_page *page;
-	omb_s3_item item; /* being read */
+	omb_cloud_page *page;
+	omb_cloud_item item; /* being read */
 	char *token;
 	bool encoded;
 	bool more;
@@ -253,7 +253,7 @@ page_element(const char *path, const char *text, void *arg)
 {
 	page_reader *r = arg;
 	const char *name;
-	omb_s3_item *item;
+	omb_cloud_item *item;
 
 	if (strncmp(path, "ListBucketResult", 16) != 0)
 		return false;
@@ -286,7 +286,7 @@ page_element(const char *path, const char *text, void *arg)
 }
 
 bool
-omb_s3_parse_page(const void *data, size_t len, omb_s3_page *page)
+omb_cloud_parse_page(const void *data, size_t len, omb_cloud_page *page)
 {
 	page_reader r = { .page = page };
 	bool good;
@@ -303,12 +303,12 @@ omb_s3_parse_page(const void *data, size_t len, omb_s3_page *page)
 	else
 		free(r.token);
 	if (!good)
-		omb_s3_page_free(page);
+		omb_cloud_page_free(page);
 	return good;
 }
 
 void
-omb_s3_page_free(omb_s3_page *page)
+omb_cloud_page_free(omb_cloud_page *page)
 {
 	size_t i;
 
@@ -323,8 +323,8 @@ omb_s3_page_free(omb_s3_page *page)
 
 typedef struct multiparts_reader
 {
-	omb_s3_multiparts *list;
-	omb_s3_multipart item; /* being read */
+	omb_cloud_multiparts *list;
+	omb_cloud_multipart item; /* being read */
 	bool more;
 	bool found;
 } multiparts_reader;
@@ -334,7 +334,7 @@ multiparts_element(const char *path, const char *text, void *arg)
 {
 	multiparts_reader *r = arg;
 	const char *name;
-	omb_s3_multipart *item;
+	omb_cloud_multipart *item;
 
 	if (strncmp(path, "ListMultipartUploadsResult", 26) != 0)
 		return false;
@@ -366,7 +366,8 @@ multiparts_element(const char *path, const char *text, void *arg)
 }
 
 bool
-omb_s3_parse_multiparts(const void *data, size_t len, omb_s3_multiparts *out)
+omb_cloud_parse_multiparts(const void *data, size_t len,
+						   omb_cloud_multiparts *out)
 {
 	multiparts_reader r = { .list = out };
 	bool good;
@@ -377,7 +378,7 @@ omb_s3_parse_multiparts(const void *data, size_t len, omb_s3_multiparts *out)
 	free(r.item.key);
 	free(r.item.id);
 	if (!good)
-		omb_s3_multiparts_free(out);
+		omb_cloud_multiparts_free(out);
 	else if (!r.more)
 	{
 		free(out->next_key);
@@ -389,7 +390,7 @@ omb_s3_parse_multiparts(const void *data, size_t len, omb_s3_multiparts *out)
 }
 
 void
-omb_s3_multiparts_free(omb_s3_multiparts *list)
+omb_cloud_multiparts_free(omb_cloud_multiparts *list)
 {
 	size_t i;
 
@@ -437,8 +438,8 @@ parts_element(const char *path, const char *text, void *arg)
 }
 
 bool
-omb_s3_parse_parts(const void *data, size_t len, uint64_t *bytes,
-				   int64_t *newest)
+omb_cloud_parse_parts(const void *data, size_t len, uint64_t *bytes,
+					  int64_t *newest)
 {
 	parts_reader r = { 0, 0, false };
 	bool good = read_xml(data, len, parts_element, &r) && r.found;
@@ -457,7 +458,7 @@ upload_id_element(const char *path, const char *text, void *arg)
 }
 
 bool
-omb_s3_parse_upload_id(const void *data, size_t len, char **id)
+omb_cloud_parse_upload_id(const void *data, size_t len, char **id)
 {
 	*id = NULL;
 	if (read_xml(data, len, upload_id_element, id) && *id != NULL &&
@@ -466,6 +467,68 @@ omb_s3_parse_upload_id(const void *data, size_t len, char **id)
 	free(*id);
 	*id = NULL;
 	return false;
+}
+
+/* ---- DeleteObjects ---- */
+
+typedef struct fates_reader
+{
+	omb_cloud_fates *fates;
+	char *key; /* being read */
+	bool found;
+} fates_reader;
+
+static bool
+fates_element(const char *path, const char *text, void *arg)
+{
+	fates_reader *r = arg;
+	omb_cloud_fate *fate;
+	const char *name;
+
+	if (strncmp(path, "DeleteResult", 12) != 0)
+		return false;
+	name = path[12] == '/' ? path + 13 : "";
+	if (path[12] == '\0')
+		r->found = true;
+	else if (strcmp(name, "Deleted/Key") == 0 ||
+			 strcmp(name, "Error/Key") == 0)
+		replace(&r->key, text);
+	else if (strcmp(name, "Deleted") == 0 || strcmp(name, "Error") == 0)
+	{
+		if (r->key == NULL)
+			return false;
+		fate = add((void **) &r->fates->item, &r->fates->count, &r->fates->cap,
+				   sizeof(*fate));
+		fate->key = r->key;
+		fate->is_deleted = name[0] == 'D';
+		r->key = NULL;
+	}
+	return true;
+}
+
+bool
+omb_cloud_parse_deleted(const void *data, size_t len, omb_cloud_fates *out)
+{
+	fates_reader r = { .fates = out };
+	bool good;
+
+	memset(out, 0, sizeof(*out));
+	good = read_xml(data, len, fates_element, &r) && r.found;
+	free(r.key);
+	if (!good)
+		omb_cloud_fates_free(out);
+	return good;
+}
+
+void
+omb_cloud_fates_free(omb_cloud_fates *fates)
+{
+	size_t i;
+
+	for (i = 0; i < fates->count; i++)
+		free(fates->item[i].key);
+	free(fates->item);
+	memset(fates, 0, sizeof(*fates));
 }
 
 static bool
@@ -479,7 +542,7 @@ completed_element(const char *path, const char *text, void *arg)
 }
 
 bool
-omb_s3_parse_completed(const void *data, size_t len)
+omb_cloud_parse_completed(const void *data, size_t len)
 {
 	bool found = false;
 
