@@ -12,11 +12,11 @@
 typedef enum token_kind
 {
 	TOKEN_BYTE,
-	TOKEN_ANY,		   /* ? */
-	TOKEN_SET,		   /* [..] */
-	TOKEN_STAR,		   /* * */
-	TOKEN_ALL,		   /* ** */
-	TOKEN_DIRECTORIES  /* ** and a slash */
+	TOKEN_ANY,		  /* ? */
+	TOKEN_SET,		  /* [..] */
+	TOKEN_STAR,		  /* * */
+	TOKEN_ALL,		  /* ** */
+	TOKEN_DIRECTORIES /* ** and a slash */
 } token_kind;
 
 typedef struct token

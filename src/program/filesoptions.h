@@ -24,18 +24,10 @@ typedef struct omb_files_options
 
 /* Initializers for a table of omb_option. */
 #define OMB_FILES_OPTIONS(files)                                             \
-	{ "files-dir",                                                           \
-	  "DIR",                                                                 \
-	  "put the application's files into DIR/SET",                            \
-	  &(files).directory,                                                    \
-	  NULL,                                                                  \
-	  NULL },                                                                \
-		{ "files-map",                                                       \
-		  "SET=DIR",                                                         \
-		  "put this set into DIR; may repeat",                               \
-		  NULL,                                                              \
-		  NULL,                                                              \
-		  &(files).maps },                                                   \
+	{ "files-dir",		  "DIR", "put the application's files into DIR/SET", \
+	  &(files).directory, NULL,	 NULL },                                     \
+		{ "files-map", "SET=DIR", "put this set into DIR; may repeat",       \
+		  NULL,		   NULL,	  &(files).maps },                           \
 	{                                                                        \
 		"files", "SET[/PATH]", "only this set, directory or file of it",     \
 			&(files).only, NULL, NULL                                        \

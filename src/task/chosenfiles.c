@@ -39,7 +39,8 @@ omb_files_choose(const omb_files_facts *facts, size_t count, int64_t from,
 	*chosen = *first = i < count ? i : count - 1;
 	if (i == count && facts[count - 1].start_time <= from)
 		return true; /* nothing was copied after the instant */
-	while (*first > 0 && (*first == *chosen || facts[*first].start_time > from))
+	while (*first > 0 &&
+		   (*first == *chosen || facts[*first].start_time > from))
 		(*first)--;
 	return true;
 }
@@ -61,11 +62,12 @@ add_facts(const char *id, void *arg, omb_error *err)
 		return err->status;
 	if (manifest->info.file_sets > 0)
 	{
-		list->item = omb_realloc(list->item,
-								 (list->count + 1) * sizeof(*list->item));
+		list->item =
+			omb_realloc(list->item, (list->count + 1) * sizeof(*list->item));
 		memcpy(list->item[list->count].id, manifest->info.id,
 			   OMB_BACKUP_ID_MAX);
-		list->item[list->count++].start_time = manifest->info.files_start_time;
+		list->item[list->count].start_time = manifest->info.files_start_time;
+		list->item[list->count++].stop_time = manifest->info.files_stop_time;
 	}
 	omb_manifest_close(manifest);
 	return OMB_OK;

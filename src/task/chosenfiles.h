@@ -4,8 +4,8 @@
  *
  * What a database refers to at an instant may have been deleted or replaced
  * before files were copied next: so entries of the first manifest whose copying
- * began at or after the instant are united with those of the last one before
- * it. Where both have a path the later one counts.
+ * began at or after the instant are united with those of the last one that
+ * ended before it, and of any between. Where several have a path the latest counts.
  */
 #ifndef OMB_TASK_CHOSENFILES_H
 #define OMB_TASK_CHOSENFILES_H
@@ -17,6 +17,7 @@ typedef struct omb_files_facts
 {
 	char id[OMB_BACKUP_ID_MAX];
 	int64_t start_time; /* of copying the files */
+	int64_t stop_time;
 } omb_files_facts;
 
 /*

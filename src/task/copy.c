@@ -545,7 +545,8 @@ copy_batch(omb_copy_unit *unit, const omb_copy_context *context,
 			return;
 		/* what changed is read again by the collecting thread */
 		if (item->vanished || item->unreadable != 0 || item->changed ||
-			item->entry.size == 0 || compare_small(context, item, worker->buffer + used))
+			item->entry.size == 0 ||
+			compare_small(context, item, worker->buffer + used))
 			continue;
 		is_stored[i] = true;
 		start[i] = (uint32_t) used;

@@ -50,9 +50,9 @@ typedef struct omb_copy_item
 	/* root FILES: see omb_walk_item; the worker tells what went wrong */
 	int directory;
 	size_t below;
-	bool changed;		/* while it was read */
-	int unreadable;		/* errno, or 0 */
-	omb_entry *kept;	/* what the parent has; owned, or NULL */
+	bool changed;	 /* while it was read */
+	int unreadable;	 /* errno, or 0 */
+	omb_entry *kept; /* what the parent has; owned, or NULL */
 
 	/*
 	 * Fingerprints, owned, NULL when not known: of a file that is taken or
@@ -73,7 +73,7 @@ typedef struct omb_copy_unit
 	uint64_t planned; /* bytes of the batch's files, as they were listed */
 	size_t weight;	  /* extents and fingerprints that the batch carries */
 
-	int fd; /* of a large file, or -1 */
+	int fd;		  /* of a large file, or -1 */
 	bool is_set;  /* a file of a set, */
 	bool is_copy; /* or rather a copy of one */
 	bool first;

@@ -94,10 +94,10 @@ unreadable(const char *path, const char *source, int errnum, void *arg,
 
 	if (omb_gather_keep(files->config->gather, path, &kept, err) != OMB_OK)
 		return err->status;
-	fmt = kept > 0 ? omb_format("could not read \"%%s\": %s; kept as it was",
-								strerror(errnum)) :
-					 omb_format("could not read \"%%s\": %s",
-								strerror(errnum));
+	fmt = kept > 0 ?
+			  omb_format("could not read \"%%s\": %s; kept as it was",
+						 strerror(errnum)) :
+			  omb_format("could not read \"%%s\": %s", strerror(errnum));
 	omb_gather_warn_file(files->config->gather, fmt, source);
 	free(fmt);
 	return OMB_OK;

@@ -213,9 +213,8 @@ visit_name(walker *w, const omb_listing *list, int directory, const char *name,
 	*entered = false;
 	memset(&item, 0, sizeof(item));
 	if (fstatat(directory, name, &item.st, AT_SYMLINK_NOFOLLOW) != 0)
-		return errno == ENOENT ?
-				   OMB_OK :
-				   tell_unreadable(w, below, source, errno, err);
+		return errno == ENOENT ? OMB_OK :
+								 tell_unreadable(w, below, source, errno, err);
 	*st = item.st;
 	if (S_ISDIR(st->st_mode))
 	{
@@ -240,8 +239,7 @@ visit_name(walker *w, const omb_listing *list, int directory, const char *name,
 		return OMB_OK;
 	}
 	item.type = OMB_ENTRY_FILE;
-	item.in_use =
-		has_sqlite_log(list, name) && is_sqlite(directory, name);
+	item.in_use = has_sqlite_log(list, name) && is_sqlite(directory, name);
 	return visit(w, &item, below, source, err);
 }
 
@@ -275,8 +273,8 @@ walk_names(walker *w, const char *below, const char *source,
 		else if (is_sqlite_log(list, name))
 		{
 			/* only of what is a database indeed */
-			char *database = omb_format(
-				"%.*s", (int) (strrchr(name, '-') - name), name);
+			char *database =
+				omb_format("%.*s", (int) (strrchr(name, '-') - name), name);
 
 			if (!is_sqlite(directory, database))
 				(void) visit_name(w, list, directory, name, inner,
@@ -311,8 +309,8 @@ walk_directory(walker *w, const char *below, const char *source,
 	omb_walk_item item;
 	omb_listing list;
 	omb_error problem = OMB_ERROR_INIT;
-	int fd = omb_open_below(w->config->directory, below,
-							O_RDONLY | O_DIRECTORY, 0);
+	int fd =
+		omb_open_below(w->config->directory, below, O_RDONLY | O_DIRECTORY, 0);
 
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP))
 		return OMB_OK; /* it has vanished */

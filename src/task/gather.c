@@ -19,7 +19,6 @@
 /* Blobs of the parent that a worker keeps; it goes through them in order. */
 #define BLOBS_KEPT 8
 
-
 void
 omb_gather_add_worker(omb_gather *gather, int i)
 {
@@ -37,10 +36,9 @@ static void
 set_parent(omb_gather *gather, omb_parent *parent)
 {
 	free(gather->number);
-	gather->number = parent == NULL ?
-						 NULL :
-						 omb_calloc(omb_parent_pack_count(parent),
-									sizeof(uint32_t));
+	gather->number = parent == NULL ? NULL :
+									  omb_calloc(omb_parent_pack_count(parent),
+												 sizeof(uint32_t));
 	gather->config.parent = parent;
 	gather->context.parent = parent;
 }
@@ -368,9 +366,8 @@ add_item(omb_gather *gather, uint64_t bytes, size_t weight,
 static size_t
 weight_of(const omb_entry *old)
 {
-	return old == NULL ?
-			   0 :
-			   old->extent_count + omb_fingerprint_count(old->size);
+	return old == NULL ? 0 :
+						 old->extent_count + omb_fingerprint_count(old->size);
 }
 
 /* An entry of the parent's as it is; *kept counts files. */
@@ -451,8 +448,8 @@ omb_gather_visit(const omb_walk_item *from, void *arg, omb_error *err)
 {
 	omb_gather *gather = arg;
 	omb_walk_item item = *from;
-	uint64_t size = item.type == OMB_ENTRY_FILE ? (uint64_t) item.st.st_size :
-												  0;
+	uint64_t size =
+		item.type == OMB_ENTRY_FILE ? (uint64_t) item.st.st_size : 0;
 	const uint64_t *fingerprint = NULL;
 	const omb_entry *old = omb_parent_find(gather->config.parent, item.root,
 										   item.path, &fingerprint);
@@ -558,8 +555,7 @@ omb_gather_finish(omb_gather *gather, omb_error *err)
 }
 
 omb_status
-omb_gather_commit(omb_gather *gather, const char *keep_cache,
-				  omb_error *err)
+omb_gather_commit(omb_gather *gather, const char *keep_cache, omb_error *err)
 {
 	omb_manifest_writer *manifest = gather->manifest;
 	omb_error ignored = OMB_ERROR_INIT;

@@ -60,8 +60,8 @@ renumber(omb_gather *gather, omb_entry *entry)
 }
 
 omb_status
-omb_gather_add_entry(omb_gather *gather, omb_entry *entry, const uint64_t *fingerprint,
-		  size_t count, omb_error *err)
+omb_gather_add_entry(omb_gather *gather, omb_entry *entry,
+					 const uint64_t *fingerprint, size_t count, omb_error *err)
 {
 	omb_backup_info *info = gather->config.info;
 	bool is_set = entry->root == OMB_ROOT_FILES;
@@ -145,8 +145,8 @@ read_whole(omb_gather *gather, omb_copy_item *item, int fd,
 		item->unreadable = unit->item[0].unreadable;
 		if (item->unreadable != 0)
 			return true;
-		item->entry.crc32c = omb_crc32c_combine(item->entry.crc32c,
-												unit->crc32c, unit->got);
+		item->entry.crc32c =
+			omb_crc32c_combine(item->entry.crc32c, unit->crc32c, unit->got);
 		item->entry.size += unit->got;
 		for (i = 0; i < unit->part.extent_count; i++)
 			omb_entry_add_extent(&item->entry, &unit->part.extent[i]);
@@ -216,8 +216,8 @@ add_set_file(omb_gather *gather, omb_copy_item *item,
 	}
 	else if (item->changed)
 	{
-		omb_gather_warn_file(
-			gather, "file \"%s\" changed while it was read", item->source);
+		omb_gather_warn_file(gather, "file \"%s\" changed while it was read",
+							 item->source);
 		/* so that no backup takes it over unread */
 		item->entry.ctime = 0;
 	}
@@ -334,7 +334,8 @@ collect_span(omb_gather *gather, omb_copy_unit *unit, omb_error *err)
 }
 
 omb_status
-omb_gather_collect(omb_gather *gather, bool wait, bool *collected, omb_error *err)
+omb_gather_collect(omb_gather *gather, bool wait, bool *collected,
+				   omb_error *err)
 {
 	omb_copy_unit *unit = omb_pipeline_next(gather->pipe, wait);
 
@@ -356,4 +357,3 @@ omb_gather_collect(omb_gather *gather, bool wait, bool *collected, omb_error *er
 							gather->config.arg);
 	return err->status;
 }
-

@@ -12,7 +12,7 @@
 
 typedef struct omb_listing
 {
-	omb_buf text; /* terminated names */
+	omb_buf text;	/* terminated names */
 	size_t *offset; /* of each name in text, until sorted into name */
 	const char **name;
 	size_t count;
@@ -23,8 +23,8 @@ typedef struct omb_listing
  * Read and sort a directory from a descriptor, which is closed; path is for
  * messages. After a failure there is nothing to free.
  */
-extern omb_status omb_listing_read(int fd, const char *path,
-								   omb_listing *list, omb_error *err);
+extern omb_status omb_listing_read(int fd, const char *path, omb_listing *list,
+								   omb_error *err);
 /* The same by its path; *vanished when it is not there any more. */
 extern omb_status omb_listing_open(const char *path, omb_listing *list,
 								   bool *vanished, omb_error *err);

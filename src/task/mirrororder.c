@@ -246,8 +246,8 @@ open_wanted(omb_mirror_run *r, const omb_revision *backup, wanted *out)
 		OMB_OK)
 	{
 		out->is_base = omb_backup_is_base(&out->manifest->info);
-		if (out->is_base && omb_wal_segment_size_valid(
-								out->manifest->info.wal_segment_size))
+		if (out->is_base &&
+			omb_wal_segment_size_valid(out->manifest->info.wal_segment_size))
 			set_range(&out->manifest->info, &out->wal);
 		return true;
 	}

@@ -369,10 +369,10 @@ omb_parent_unchanged(omb_parent *parent, const omb_entry *entry,
 					 const struct stat *st, const char *source)
 {
 	const omb_backup_info *info = &parent->manifest->info;
-	uint64_t start = (uint64_t) (entry->root == OMB_ROOT_FILES ?
-									 info->files_start_time :
-									 info->start_time) *
-					 1000;
+	uint64_t start =
+		(uint64_t) (entry->root == OMB_ROOT_FILES ? info->files_start_time :
+													info->start_time) *
+		1000;
 
 	if (!parent->is_timely || entry->type != OMB_ENTRY_FILE ||
 		entry->damaged_count > 0 || entry->size != (uint64_t) st->st_size ||

@@ -32,10 +32,11 @@ extern omb_status omb_parent_open(omb_repository *repo,
 								  omb_parent_warn warn, void *arg,
 								  omb_parent **out, omb_error *err);
 /* The same for the application's files: the newest that holds any. */
-extern omb_status omb_parent_open_files(
-	omb_repository *repo, const omb_fingerprinter *fingerprinter,
-	const omb_backup_info *facts, omb_parent_warn warn, void *arg,
-	omb_parent **out, omb_error *err);
+extern omb_status omb_parent_open_files(omb_repository *repo,
+										const omb_fingerprinter *fingerprinter,
+										const omb_backup_info *facts,
+										omb_parent_warn warn, void *arg,
+										omb_parent **out, omb_error *err);
 /* The newest base backup that can be read; "" when there is none. */
 extern omb_status omb_parent_newest_base(omb_repository *repo,
 										 char id[OMB_BACKUP_ID_MAX],

@@ -60,7 +60,7 @@ typedef struct omb_restore_result
 	omb_place_result place;
 	uint64_t wal_saved; /* segments moved to <pgdata>.wal */
 	omb_restore_files_result files_result;
-	bool config_files;	/* some were put into <pgdata>.config */
+	bool config_files; /* some were put into <pgdata>.config */
 } omb_restore_result;
 
 /*

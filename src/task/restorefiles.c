@@ -158,7 +158,8 @@ is_in(const char *path, const char *directory)
 {
 	size_t len = strlen(directory);
 
-	return len == 0 || (strncmp(path, directory, len) == 0 && path[len] == '/');
+	return len == 0 ||
+		   (strncmp(path, directory, len) == 0 && path[len] == '/');
 }
 
 /* Finish directories that the path is not in. */
@@ -181,9 +182,8 @@ leave_set(restore *r, omb_error *err)
 	{
 		r->config->progress("syncing files to disk", 0, 0, r->config->arg);
 		if (syncfs(r->root_fd) != 0)
-			(void) omb_error_set_errno(err, errno,
-									   "could not sync directory \"%s\"",
-									   r->root);
+			(void) omb_error_set_errno(
+				err, errno, "could not sync directory \"%s\"", r->root);
 	}
 	(void) close(r->root_fd);
 	free(r->set);
@@ -207,10 +207,24 @@ enter_set(restore *r, const omb_entry *entry, omb_error *err)
 	r->root = root_of(r->config, r->set);
 	if (omb_directory_create(r->root, 0700, err) != OMB_OK)
 		r->root_fd = -1;
-	else if ((r->root_fd = open(r->root,
-								O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-		(void) omb_error_set_errno(
-			err, errno, "could not open directory \"%s\"", r->root);
+	else if ((r->root_fd = open(r->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) <
+			 0)
+		(void) omb_error_set_errno(err, errno,
+								   "could not open directory \"%s\"", r->root);
+	return err->status;
+}
+
+/* Opening a directory failed, as errno tells. */
+static omb_status
+no_directory(const restore *r, const char *below, omb_error *err)
+{
+	bool other = errno == ENOTDIR || errno == ELOOP;
+
+	(void) omb_error_set_errno(
+		err, errno, "could not open directory \"%s/%s\"", r->root, below);
+	if (other)
+		omb_error_detail(err, "Something that is no directory is in its "
+							  "place; links are not followed.");
 	return err->status;
 }
 
@@ -244,14 +258,7 @@ enter_parent(restore *r, const omb_entry *entry, size_t number, bool *skip,
 	if (number > 0 && (errno == ENOTDIR || errno == ELOOP))
 		*skip = true;
 	else
-	{
-		(void) omb_error_set_errno(err, errno,
-								   "could not open directory \"%s/%s\"",
-								   r->root, parent);
-		if (errno == ENOTDIR || errno == ELOOP)
-			omb_error_detail(err, "Something that is no directory is in its "
-								  "place; links are not followed.");
-	}
+		(void) no_directory(r, parent, err);
 	free(parent);
 	return err->status;
 }
@@ -267,14 +274,12 @@ place_directory(restore *r, const omb_entry *entry, const char *name,
 	/* the set's own directory is there */
 	if (below[0] != '\0' && mkdirat(r->parent_fd, name, 0700) != 0 &&
 		errno != EEXIST)
-		return omb_error_set_errno(
-			err, errno, "could not create directory \"%s/%s\"", r->root,
-			below);
+		return omb_error_set_errno(err, errno,
+								   "could not create directory \"%s/%s\"",
+								   r->root, below);
 	fd = omb_open_below(r->root_fd, below, O_RDONLY | O_DIRECTORY, 0);
 	if (fd < 0)
-		return omb_error_set_errno(err, errno,
-								   "could not open directory \"%s/%s\"",
-								   r->root, below);
+		return no_directory(r, below, err);
 	/* its mode may forbid us to write, until all is in place */
 	if (faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) != 0 &&
 		fchmod(fd, 0700) != 0)
@@ -373,9 +378,9 @@ is_same(restore *r, const omb_entry *entry, const char *name)
 		}
 	}
 	same = same && done == entry->size && crc == entry->crc32c;
-	if (same && ((st.st_mode & 07777) != entry->mode ||
-				 omb_nanoseconds(&st.st_mtim) != entry->mtime ||
-				 geteuid() == 0))
+	if (same &&
+		((st.st_mode & 07777) != entry->mode ||
+		 omb_nanoseconds(&st.st_mtim) != entry->mtime || geteuid() == 0))
 	{
 		/* of somebody else: to be replaced */
 		same = set_owner(fd, entry->mode, entry->uid, entry->gid) == 0;
@@ -434,6 +439,7 @@ place_link(restore *r, const omb_entry *entry, const char *name,
 		   omb_error *err)
 {
 	char target[PATH_MAX];
+	struct timespec times[2];
 	ssize_t len = readlinkat(r->parent_fd, name, target, sizeof(target) - 1);
 
 	if (r->config->delta && len >= 0)
@@ -448,9 +454,13 @@ place_link(restore *r, const omb_entry *entry, const char *name,
 	if (r->config->delta)
 		(void) unlinkat(r->parent_fd, name, 0);
 	if (symlinkat(entry->target, r->parent_fd, name) != 0)
-		return omb_error_set_errno(
-			err, errno, "could not create symbolic link \"%s/%s\"", r->root,
-			below_set(entry));
+		return omb_error_set_errno(err, errno,
+								   "could not create symbolic link \"%s/%s\"",
+								   r->root, below_set(entry));
+	/* a file system without times is no reason to fail */
+	times[0].tv_sec = times[1].tv_sec = (time_t) (entry->mtime / 1000000000);
+	times[0].tv_nsec = times[1].tv_nsec = (long) (entry->mtime % 1000000000);
+	(void) utimensat(r->parent_fd, name, times, AT_SYMLINK_NOFOLLOW);
 	if (geteuid() == 0 &&
 		fchownat(r->parent_fd, name, (uid_t) entry->uid, (gid_t) entry->gid,
 				 AT_SYMLINK_NOFOLLOW) != 0)
