@@ -37,10 +37,8 @@ omb_files_choose(const omb_files_facts *facts, size_t count, int64_t from,
 	while (i < count && facts[i].start_time < until)
 		i++;
 	*chosen = *first = i < count ? i : count - 1;
-	if (i == count && facts[count - 1].start_time <= from)
-		return true; /* nothing was copied after the instant */
-	while (*first > 0 &&
-		   (*first == *chosen || facts[*first].start_time > from))
+	/* what began before the instant may have missed what was deleted later */
+	while (*first > 0 && (*first == i || facts[*first].stop_time > from))
 		(*first)--;
 	return true;
 }
