@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/glob.h"
 #include "task/listing.h"
+#include "task/sqlitecopy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -76,30 +77,6 @@ omb_file_set_check(const omb_file_set *set, omb_error *err)
 
 static const char *const sqlite_logs[] = { "-wal", "-shm", "-journal" };
 
-/* The log of a database that is in the same directory? */
-static bool
-is_sqlite_log(const omb_listing *list, const char *name)
-{
-	size_t len = strlen(name);
-	size_t i;
-
-	for (i = 0; i < 3; i++)
-	{
-		size_t end = strlen(sqlite_logs[i]);
-		char *database;
-		bool found;
-
-		if (len <= end || strcmp(name + len - end, sqlite_logs[i]) != 0)
-			continue;
-		database = omb_format("%.*s", (int) (len - end), name);
-		found = omb_listing_has(list, database);
-		free(database);
-		if (found)
-			return true;
-	}
-	return false;
-}
-
 static bool
 has_sqlite_log(const omb_listing *list, const char *name)
 {
@@ -116,23 +93,40 @@ has_sqlite_log(const omb_listing *list, const char *name)
 	return found;
 }
 
-/* Does a file begin as databases of SQLite do? */
+/* Is a file in an open directory a database? */
 static bool
 is_sqlite(int directory, const char *name)
 {
-	static const char magic[] = "SQLite format 3";
-	char begin[sizeof(magic)];
 	int fd = openat(directory, name,
 					O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	bool is;
+	bool is = fd >= 0 && omb_sqlite_is(fd);
 
-	if (fd < 0)
-		return false;
-	is = omb_pread_full(fd, begin, sizeof(begin), 0) ==
-			 (ssize_t) sizeof(begin) &&
-		 memcmp(begin, magic, sizeof(magic)) == 0;
-	(void) close(fd);
+	if (fd >= 0)
+		(void) close(fd);
 	return is;
+}
+
+/* Is it the log of a database that is in the same directory? */
+static bool
+is_sqlite_log(const omb_listing *list, int directory, const char *name)
+{
+	size_t len = strlen(name);
+	bool found = false;
+	size_t i;
+
+	for (i = 0; i < 3 && !found; i++)
+	{
+		size_t end = strlen(sqlite_logs[i]);
+		char *database;
+
+		if (len <= end || strcmp(name + len - end, sqlite_logs[i]) != 0)
+			continue;
+		database = omb_format("%.*s", (int) (len - end), name);
+		found =
+			omb_listing_has(list, database) && is_sqlite(directory, database);
+		free(database);
+	}
+	return found;
 }
 
 /* ---- walking ---- */
@@ -240,6 +234,7 @@ visit_name(walker *w, const omb_listing *list, int directory, const char *name,
 	}
 	item.type = OMB_ENTRY_FILE;
 	item.in_use = has_sqlite_log(list, name) && is_sqlite(directory, name);
+	item.is_log = is_sqlite_log(list, directory, name);
 	return visit(w, &item, below, source, err);
 }
 
@@ -270,17 +265,6 @@ walk_names(walker *w, const char *below, const char *source,
 		else if (strlen(inner_source) > PATH_BYTES_MAX)
 			w->config->warn("skipped \"%s\", whose path is too long",
 							inner_source, w->config->arg);
-		else if (is_sqlite_log(list, name))
-		{
-			/* only of what is a database indeed */
-			char *database =
-				omb_format("%.*s", (int) (strrchr(name, '-') - name), name);
-
-			if (!is_sqlite(directory, database))
-				(void) visit_name(w, list, directory, name, inner,
-								  inner_source, &st, &entered, err);
-			free(database);
-		}
 		else
 			(void) visit_name(w, list, directory, name, inner, inner_source,
 							  &st, &entered, err);

@@ -40,8 +40,7 @@ typedef struct omb_file_walk_config
 /*
  * Visit all of the set but the set itself, in the order of a manifest.
  * Symbolic links are visited as such and never followed; what is neither file,
- * directory nor link is left out with a warning. The logs that lie beside
- * databases of SQLite are left out: *in_use tells of them with the database.
+ * directory nor link is left out with a warning.
  */
 extern omb_status omb_file_walk(const omb_file_walk_config *config,
 								uint64_t *found, omb_error *err);

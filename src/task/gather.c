@@ -7,9 +7,11 @@
 #include "base/crc32c.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "task/sqlitecopy.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -443,6 +445,100 @@ visit_large(omb_gather *gather, omb_walk_item *item, const omb_entry *old,
 						 add_kept(gather, old, fingerprint, &kept, err);
 }
 
+/* Sizes of databases of SQLite are multiples of this. */
+#define SQLITE_PAGE_MIN 512
+
+/* The path of an item without any link in it, in new memory; or NULL. */
+static char *
+real_path(const omb_walk_item *item)
+{
+	const char *below = item->source + item->below;
+	const char *slash = strrchr(below, '/');
+	char *parent =
+		omb_format("%.*s", slash ? (int) (slash - below) : 0, below);
+	int fd = omb_open_below(item->directory, parent, O_PATH | O_DIRECTORY, 0);
+	char *link = omb_format("/proc/self/fd/%d", fd);
+	char target[PATH_MAX];
+	ssize_t len = fd < 0 ? -1 : readlink(link, target, sizeof(target) - 1);
+
+	if (fd >= 0)
+		(void) close(fd);
+	free(link);
+	free(parent);
+	return len <= 0 ? NULL :
+					  omb_format("%.*s/%s", (int) len, target,
+								 slash ? slash + 1 : below);
+}
+
+/*
+ * Of a database of SQLite a consistent copy is taken instead of the file,
+ * which may change while it is read. *failed when it is one and there is no
+ * copy.
+ */
+static void
+copy_database(omb_gather *gather, omb_walk_item *item, const omb_entry *old,
+			  bool *failed)
+{
+	omb_error problem = OMB_ERROR_INIT;
+	omb_copy_item probe;
+	struct stat st;
+	int fd;
+
+	*failed = false;
+	if (item->root != OMB_ROOT_FILES || item->type != OMB_ENTRY_FILE ||
+		(!item->in_use &&
+		 (item->st.st_size == 0 || item->st.st_size % SQLITE_PAGE_MIN != 0)))
+		return;
+	memset(&probe, 0, sizeof(probe));
+	fill_item(&probe, item);
+	fd = omb_copy_open(&probe, &st);
+	omb_copy_item_clear(&probe);
+	if (fd < 0)
+		return;
+	if (omb_sqlite_is(fd))
+	{
+		char *path = real_path(item);
+
+		if (path != NULL &&
+			omb_sqlite_copy(path, &item->copy, &problem) == OMB_OK &&
+			fstat(item->copy, &st) == 0)
+		{
+			item->has_copy = true;
+			item->st.st_size = st.st_size;
+		}
+		else
+		{
+			char *fmt =
+				omb_format("could not copy database \"%%s\": %s; %s",
+						   strrchr(problem.message, ':') ?
+							   strrchr(problem.message, ':') + 2 :
+							   problem.message,
+						   old ? "kept as it was" : "copied as a plain file");
+
+			*failed = true;
+			free(gather->plain_database);
+			gather->plain_database = omb_strdup(item->path);
+			gather->database_kept = old != NULL;
+			omb_gather_warn_file(gather, fmt, item->source);
+			free(fmt);
+		}
+		free(path);
+	}
+	(void) close(fd);
+}
+
+/* The log of a database goes with it only when there is no copy. */
+static bool
+needs_log(const omb_gather *gather, const omb_walk_item *item)
+{
+	const char *dash = strrchr(item->path, '-');
+	size_t len = (size_t) (dash - item->path);
+
+	return gather->plain_database != NULL &&
+		   strlen(gather->plain_database) == len &&
+		   strncmp(gather->plain_database, item->path, len) == 0;
+}
+
 omb_status
 omb_gather_visit(const omb_walk_item *from, void *arg, omb_error *err)
 {
@@ -454,6 +550,8 @@ omb_gather_visit(const omb_walk_item *from, void *arg, omb_error *err)
 	const omb_entry *old = omb_parent_find(gather->config.parent, item.root,
 										   item.path, &fingerprint);
 	bool taken;
+	bool failed = false;
+	uint64_t kept = 0;
 	omb_copy_item *added;
 
 	if (old != NULL &&
@@ -462,7 +560,15 @@ omb_gather_visit(const omb_walk_item *from, void *arg, omb_error *err)
 	taken = old != NULL && !item.in_use &&
 			omb_parent_unchanged(gather->config.parent, old, &item.st,
 								 item.source);
-	if (size > OMB_BLOB_MAX && !taken)
+	if (item.is_log && !needs_log(gather, &item))
+		return OMB_OK;
+	if (!taken && !item.is_log)
+		copy_database(gather, &item, old, &failed);
+	if (item.is_log && gather->database_kept && old == NULL)
+		return OMB_OK;
+	if ((failed || (item.is_log && gather->database_kept)) && old != NULL)
+		return add_kept(gather, old, fingerprint, &kept, err);
+	if ((size > OMB_BLOB_MAX || item.has_copy) && !taken)
 		return visit_large(gather, &item, old, fingerprint, err);
 	if (add_item(gather, taken ? 0 : size, weight_of(old), &added, err) !=
 		OMB_OK)
@@ -613,6 +719,7 @@ omb_gather_free(omb_gather *gather)
 	free(gather->own);
 	omb_copy_item_clear(&gather->large);
 	free(gather->large_fingerprint);
+	free(gather->plain_database);
 	free(gather->number);
 	free(gather);
 }

@@ -35,6 +35,8 @@ struct omb_gather
 	uint64_t files;
 	uint64_t stored;
 	uint64_t file_warnings;
+	char *plain_database; /* the last one of which there is no copy, or NULL */
+	bool database_kept;	  /* and that is the parent's */
 };
 
 /* A worker number i of the context. */

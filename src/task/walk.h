@@ -22,7 +22,8 @@ typedef struct omb_walk_item
 	/* root FILES: what to open is source + below, below this directory */
 	int directory;
 	size_t below;
-	bool in_use;   /* it has a log beside it, as databases have */
+	bool in_use;   /* a database of SQLite with a log beside it */
+	bool is_log;   /* such a log; visited after its database */
 	bool has_copy; /* read copy instead, which gather closes */
 	int copy;
 } omb_walk_item;

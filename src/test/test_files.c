@@ -150,7 +150,9 @@ note_item(const omb_walk_item *item, void *arg, omb_error *err)
 	omb_buf_printf(arg, "%c %s%s%s%s\n", (char) item->type, item->path,
 				   item->target ? " -> " : "",
 				   item->target ? item->target : "",
-				   item->in_use ? " in use" : "");
+				   item->in_use ? " in use" :
+				   item->is_log ? " log" :
+								  "");
 	return OMB_OK;
 }
 
@@ -226,10 +228,11 @@ test_walk(void)
 	is_text(omb_buf_text(&seen),
 			"D set/a\nD set/a/deep\nF set/a/deep/f\nL set/a/link -> /etc\n"
 			"D set/a.b\nF set/a.b/g\nwarning avoid\nF set/data.db in use\n"
+			"F set/data.db-shm log\nF set/data.db-wal log\n"
 			"F set/odd\xff\nname\nF set/only-journal\nwarning pipe\n"
 			"F set/text\nF set/text-wal\n",
 			"everything is found, in the order of a manifest");
-	is_u64(found, 11, "and counted");
+	is_u64(found, 13, "and counted");
 	(void) close(fd);
 	omb_buf_free(&seen);
 	command = omb_format("rm -rf %s", folder);
