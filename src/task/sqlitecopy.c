@@ -23,6 +23,7 @@
 #define STEP_PAGES 1024
 /* How often it may begin anew before all is copied under one lock. */
 #define RESTARTS 3
+#define COPY_SIZE (1024 * 1024)
 /* Waiting for a lock: 0.1 s, so many times. */
 #define BUSY_TRIES 150
 
@@ -93,15 +94,79 @@ make_temporary(omb_error *err)
 	return path;
 }
 
+/*
+ * Copy what is there. *found is false when there is nothing, or when it
+ * changed meanwhile.
+ */
 static omb_status
-copy(const char *path, const char *to, omb_error *err)
+copy_file(const char *path, const char *to, bool *found, omb_error *err)
+{
+	uint8_t *buffer = omb_malloc(COPY_SIZE);
+	int in = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	int out = -1;
+	struct stat before, after;
+	ssize_t n = 1;
+
+	*found = in >= 0 && fstat(in, &before) == 0;
+	if (*found)
+		out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	while (*found && n > 0)
+	{
+		n = read(in, buffer, COPY_SIZE);
+		if (out < 0 || n < 0 ||
+			omb_write_full(out, buffer, n > 0 ? (size_t) n : 0) != 0)
+		{
+			(void) omb_error_set_errno(err, errno,
+									   "could not copy file \"%s\"", path);
+			break;
+		}
+	}
+	if (*found && fstat(in, &after) == 0)
+		*found = before.st_size == after.st_size &&
+				 omb_nanoseconds(&before.st_mtim) ==
+					 omb_nanoseconds(&after.st_mtim);
+	if (in >= 0)
+		(void) close(in);
+	if (out >= 0)
+		(void) close(out);
+	free(buffer);
+	return err->status;
+}
+
+/*
+ * A crash has left a log, and we may not write there, which is needed to take
+ * it into account: do so in a copy. As nobody uses the database that is one of
+ * one moment.
+ */
+static omb_status
+copy_with_logs(const char *path, const char *folder, bool *found,
+			   omb_error *err)
+{
+	static const char *const ends[] = { "-journal", "-wal", "" };
+	size_t i;
+
+	for (i = 0; i < 3 && err->status == OMB_OK; i++)
+	{
+		char *from = omb_format("%s%s", path, ends[i]);
+		char *to = omb_format("%s/plain%s", folder, ends[i]);
+
+		(void) copy_file(from, to, found, err);
+		free(from);
+		free(to);
+	}
+	return err->status;
+}
+
+static omb_status
+copy(const char *path, const char *to, bool own, int *why, omb_error *err)
 {
 	sqlite3 *from_db = NULL, *to_db = NULL;
 	sqlite3_backup *backup = NULL;
-	int code = sqlite3_open_v2(path, &from_db,
-							   SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX |
-								   SQLITE_OPEN_NOFOLLOW,
-							   NULL);
+	int code =
+		sqlite3_open_v2(path, &from_db,
+						(own ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY) |
+							SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
+						NULL);
 
 	if (code == SQLITE_OK)
 		code = sqlite3_open_v2(to, &to_db,
@@ -126,6 +191,7 @@ copy(const char *path, const char *to, omb_error *err)
 		if (code != SQLITE_OK && err->status == OMB_OK)
 			(void) failed(path, to_db, code, err);
 	}
+	*why = code & 0xff;
 	(void) sqlite3_close(to_db);
 	(void) sqlite3_close(from_db);
 	return err->status;
@@ -134,17 +200,33 @@ copy(const char *path, const char *to, omb_error *err)
 omb_status
 omb_sqlite_copy(const char *path, int *fd, omb_error *err)
 {
-	static const char *const made[] = { "copy", "copy-journal", "copy-wal",
-										"copy-shm" };
+	static const char *const made[] = { "copy",		 "copy-journal",
+										"copy-wal",	 "copy-shm",
+										"plain",	 "plain-journal",
+										"plain-wal", "plain-shm" };
 	char *folder = make_temporary(err);
-	char *to;
+	char *to, *plain;
+	bool found = false;
+	int why = SQLITE_OK;
 	size_t i;
 
 	*fd = -1;
 	if (folder == NULL)
 		return err->status;
 	to = omb_format("%s/copy", folder);
-	if (copy(path, to, err) == OMB_OK)
+	plain = omb_format("%s/plain", folder);
+	(void) copy(path, to, false, &why, err);
+	if (why == SQLITE_READONLY || why == SQLITE_CANTOPEN)
+	{
+		omb_error problem = OMB_ERROR_INIT;
+
+		(void) unlink(to);
+		if (copy_with_logs(path, folder, &found, &problem) == OMB_OK &&
+			found && copy(plain, to, true, &why, &problem) == OMB_OK)
+			omb_error_clear(err);
+	}
+	free(plain);
+	if (err->status == OMB_OK)
 	{
 		*fd = open(to, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 		if (*fd < 0)
