@@ -186,6 +186,16 @@ $node->reload;
 wait_until(q{SELECT handled_until <= clock_timestamp() AND next_run = (SELECT min(t) FROM backup_schedule_next('nightly') t)
 	FROM backup_schedule_state}, 'schedules follow a clock that is set back');
 
+# a machine that has lost its clock begins in 1970, or before 2000
+$before = history('true');
+set_option('omsupply_backup.debug_clock_offset', '-1700000000');
+wait_until(q{SELECT handled_until < '1980-01-01' FROM backup_schedule_state}, 'even far');
+is(sql('SELECT retry_at IS NULL AND NOT is_running FROM backup_schedule_state'), 't', 'nothing is due because of that');
+is(history('true'), $before, 'nothing ran');
+sql('ALTER SYSTEM RESET omsupply_backup.debug_clock_offset');
+$node->reload;
+wait_until(q{SELECT handled_until > '2020-01-01' FROM backup_schedule_state}, 'and back again');
+
 # ---- damage that is found ends in the history ----
 
 my ($pack) = glob "$repo->{dir}/packs/*/*";

@@ -10,6 +10,7 @@
 
 #include "backend/fileset.h"
 #include "backend/status.h"
+#include "backend/target.h"
 
 #define OMB_LABEL_MAX 256
 #define OMB_ID_MAX 32
@@ -125,6 +126,11 @@ typedef struct OmbShared
 	OmbStatus status;
 	OmbSchedulerShared scheduler;
 	OmbFileSets file_sets;
+	OmbTargetsShared targets;
+	uint64 notes_wanted;	 /* how often somebody wrote a note */
+	uint64 notes_done;		 /* that many of them are in the repository */
+	uint64 watermarks_done;	 /* number of the worker that last ended well */
+	long watermarks_wait_ms; /* until the next is due, as it said */
 } OmbShared;
 
 /* NULL when the library is not in shared_preload_libraries. */

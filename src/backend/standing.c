@@ -180,7 +180,9 @@ find_due(const OmbStanding *standing, OmbSchedule *s, TimestampTz server_start)
 	/* the clock was set back */
 	if (s->handled_until > standing->now + SECS_PER_MINUTE * USECS_PER_SEC)
 		s->handled_until = standing->now;
-	if (s->retry_at > standing->now + SECS_PER_HOUR * USECS_PER_SEC)
+	/* times before 2000, of a clock that was lost, are below 0 */
+	if (s->retry_at != 0 &&
+		s->retry_at > standing->now + SECS_PER_HOUR * USECS_PER_SEC)
 		s->retry_at = standing->now;
 	if (!s->catch_up && s->handled_until < server_start)
 		s->handled_until = server_start - USECS_PER_SEC;

@@ -31,6 +31,9 @@ PG_FUNCTION_INFO_V1(omb_backup_confirm_recovery_code);
 #define POLL_MS 50
 #define RECEIVE_MS 1000L
 
+/* No backup is older. */
+#define YEARS_MAX 1000
+
 /* The program takes no longer one either. */
 #define CODE_MAX 256
 
@@ -81,11 +84,16 @@ static bool
 is_due(const Interval *max_age)
 {
 	OmbSurvey *survey = palloc(sizeof(OmbSurvey));
+	int64 years = max_age->month / MONTHS_PER_YEAR + max_age->day / 365 +
+				  max_age->time / (USECS_PER_DAY * 365);
 	TimestampTz limit;
 
 	await_survey(survey);
 	if (survey->at == 0 || survey->backups == 0)
 		return true;
+	/* no sum that is out of range may stop the caller */
+	if (years > YEARS_MAX || years < -YEARS_MAX)
+		return years < 0;
 	limit = DatumGetTimestampTz(DirectFunctionCall2(
 		timestamptz_pl_interval, TimestampTzGetDatum(survey->last_stop_at),
 		IntervalPGetDatum(max_age)));
