@@ -221,27 +221,37 @@ quote_table(const char *name)
 	return omb_buf_text(&out);
 }
 
+/* The tables as a query with one column t, quoted. */
+static void
+put_tables(const extract *e, omb_buf *sql)
+{
+	size_t i;
+
+	omb_buf_printf(sql, "pg_catalog.unnest('{}'::pg_catalog.text[]");
+	for (i = 0; i < e->config->table_count; i++)
+	{
+		char *quoted = quote_table(e->config->table[i]);
+
+		omb_buf_printf(sql, " || ");
+		omb_sql_literal(sql, quoted);
+		omb_buf_printf(sql, "::pg_catalog.text");
+		free(quoted);
+	}
+	omb_buf_printf(sql, ") AS t");
+}
+
 static omb_status
 check_tables(extract *e, omb_error *err)
 {
 	omb_buf sql = OMB_BUF_INIT;
 	omb_buf missing = OMB_BUF_INIT;
-	size_t i;
 
-	omb_buf_printf(&sql, "SELECT pg_catalog.string_agg(t, ', ') FROM "
-						 "pg_catalog.unnest('{}'::pg_catalog.text[]");
-	for (i = 0; i < e->config->table_count; i++)
-	{
-		char *quoted = quote_table(e->config->table[i]);
-
-		omb_buf_printf(&sql, " || ");
-		omb_sql_literal(&sql, quoted);
-		omb_buf_printf(&sql, "::pg_catalog.text");
-		free(quoted);
-	}
-	omb_buf_printf(&sql, ") AS t WHERE pg_catalog.to_regclass(t) IS NULL");
-	if (e->config->table_count > 0 &&
-		ask(e, e->config->database, omb_buf_text(&sql), &missing, err) ==
+	if (e->config->table_count == 0)
+		return OMB_OK;
+	omb_buf_printf(&sql, "SELECT pg_catalog.string_agg(t, ', ') FROM ");
+	put_tables(e, &sql);
+	omb_buf_printf(&sql, " WHERE pg_catalog.to_regclass(t) IS NULL");
+	if (ask(e, e->config->database, omb_buf_text(&sql), &missing, err) ==
 			OMB_OK &&
 		missing.len > 0)
 		(void) omb_error_set(
@@ -251,6 +261,32 @@ check_tables(extract *e, omb_error *err)
 			e->config->database, omb_buf_text(&missing));
 	omb_buf_free(&sql);
 	omb_buf_free(&missing);
+	return err->status;
+}
+
+/*
+ * The tables with their partitions, a line each: pg_dump takes only what is
+ * named.
+ */
+static omb_status
+find_tables(extract *e, omb_buf *out, omb_error *err)
+{
+	omb_buf sql = OMB_BUF_INIT;
+
+	if (e->config->table_count == 0)
+		return OMB_OK;
+	omb_buf_printf(&sql, "WITH RECURSIVE tables AS (SELECT "
+						 "pg_catalog.to_regclass(t)::pg_catalog.oid AS id "
+						 "FROM ");
+	put_tables(e, &sql);
+	omb_buf_printf(
+		&sql, " UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN "
+			  "tables ON i.inhparent = tables.id) "
+			  "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) FROM "
+			  "tables JOIN pg_catalog.pg_class AS c ON c.oid = tables.id "
+			  "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace");
+	(void) ask(e, e->config->database, omb_buf_text(&sql), out, err);
+	omb_buf_free(&sql);
 	return err->status;
 }
 
@@ -281,24 +317,29 @@ static omb_status
 dump(extract *e, omb_error *err)
 {
 	omb_buf like = OMB_BUF_INIT;
-	const char **tables =
-		omb_calloc(e->config->table_count + 1, sizeof(*tables));
-	char **quoted = omb_calloc(e->config->table_count + 1, sizeof(*quoted));
-	size_t i;
+	omb_buf names = OMB_BUF_INIT;
+	const char **table = omb_calloc(1, sizeof(*table));
+	size_t count = 0;
+	char *line, *next;
 
-	for (i = 0; i < e->config->table_count; i++)
-	{
-		quoted[i] = quote_table(e->config->table[i]);
-		tables[i] = quoted[i];
-	}
 	show(e, e->into.file != NULL ? "writing the dump" : "loading");
-	if (describe_database(e, &like, err) == OMB_OK)
-		(void) omb_into_load(&e->into, e->server, e->config->database, tables,
+	if (describe_database(e, &like, err) == OMB_OK &&
+		find_tables(e, &names, err) == OMB_OK)
+	{
+		for (line = omb_buf_text(&names); *line != '\0'; line = next)
+		{
+			next = line + strcspn(line, "\n");
+			if (*next == '\n')
+				*next++ = '\0';
+			table = omb_realloc(table, (count + 2) * sizeof(*table));
+			table[count++] = line;
+			table[count] = NULL;
+		}
+		(void) omb_into_load(&e->into, e->server, e->config->database, table,
 							 omb_buf_text(&like), err);
-	for (i = 0; i < e->config->table_count; i++)
-		free(quoted[i]);
-	free(quoted);
-	free(tables);
+	}
+	free(table);
+	omb_buf_free(&names);
 	omb_buf_free(&like);
 	e->result->file_bytes = e->into.file_bytes;
 	return err->status;

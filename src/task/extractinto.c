@@ -263,6 +263,7 @@ start_dump(const omb_into *into, omb_private_server *server,
 	n++;
 	argv[n++] = "--format=custom";
 	argv[n++] = "--no-password";
+	argv[n++] = "--strict-names";
 	if (into->no_owner)
 	{
 		argv[n++] = "--no-owner";
@@ -285,16 +286,39 @@ start_dump(const omb_into *into, omb_private_server *server,
 
 /* ---- to a file ---- */
 
-/* Give the complete file its name, unless something has it meanwhile. */
-static omb_status
-publish(omb_into *into, const char *partial, omb_error *err)
+/*
+ * A file without a name, which a kill leaves nothing of; where the file
+ * system has none, one with a name that nothing else has.
+ */
+static int
+open_nameless(const omb_into *into, char **name, omb_error *err)
 {
 	char *parent = omb_path_parent(into->file);
-	int fd = open(partial, O_RDONLY | O_CLOEXEC);
+	int fd = open(parent, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	*name = NULL;
+	if (fd < 0)
+	{
+		*name = omb_format("%s.XXXXXX", into->file);
+		fd = mkostemp(*name, O_CLOEXEC);
+	}
+	if (fd < 0)
+		(void) omb_error_set_errno(
+			err, errno, "could not create a file in \"%s\"", parent);
+	free(parent);
+	return fd;
+}
+
+/* Give the complete file its name, unless something has it meanwhile. */
+static omb_status
+publish(omb_into *into, int fd, const char *name, omb_error *err)
+{
+	char *parent = omb_path_parent(into->file);
+	char *path = name ? omb_strdup(name) : omb_format("/proc/self/fd/%d", fd);
 	struct stat st;
 
-	if (fd < 0 || fsync(fd) != 0 || fstat(fd, &st) != 0 ||
-		link(partial, into->file) != 0)
+	if (fsync(fd) != 0 || fstat(fd, &st) != 0 ||
+		linkat(AT_FDCWD, path, AT_FDCWD, into->file, AT_SYMLINK_FOLLOW) != 0)
 		(void) omb_error_set_errno(err, errno, "could not create file \"%s\"",
 								   into->file);
 	else
@@ -302,8 +326,7 @@ publish(omb_into *into, const char *partial, omb_error *err)
 		into->file_bytes = (uint64_t) st.st_size;
 		(void) omb_directory_sync(parent, err);
 	}
-	if (fd >= 0)
-		(void) close(fd);
+	free(path);
 	free(parent);
 	return err->status;
 }
@@ -312,21 +335,25 @@ static omb_status
 load_file(omb_into *into, omb_private_server *server, const char *database,
 		  const char *const *table, omb_error *err)
 {
-	char *partial = omb_format("%s.partial", into->file);
-	const char *options[] = { "--file", partial, NULL };
+	static const char *const options[] = { NULL };
 	char how[OMB_PROCESS_TEXT];
+	char *name;
 	pid_t pid;
+	int fd = open_nameless(into, &name, err);
 
-	if (start_dump(into, server, database, table, options, -1, &pid, err) ==
-		OMB_OK)
+	if (fd >= 0 && start_dump(into, server, database, table, options, fd, &pid,
+							  err) == OMB_OK)
 	{
 		if (!omb_process_wait(pid, how))
 			report(into, "pg_dump", how, err);
 		else
-			(void) publish(into, partial, err);
+			(void) publish(into, fd, name, err);
 	}
-	(void) unlink(partial);
-	free(partial);
+	if (fd >= 0)
+		(void) close(fd);
+	if (name != NULL)
+		(void) unlink(name);
+	free(name);
 	return err->status;
 }
 
