@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 . scripts/asuser.sh
 cleanup() {
 	if [ -d "$SCRATCH/s3" ]; then "$scripts/s3server.sh" stop "$SCRATCH/s3"; fi
+	if [ -d "$SCRATCH/azure" ]; then "$scripts/azurite.sh" stop "$SCRATCH/azure"; fi
 	for f in "$SCRATCH"/small/*; do umount "$f" 2>/dev/null || true; done
 	rm -rf "$SCRATCH"
 }
@@ -24,13 +25,22 @@ if [ "$(id -u)" = 0 ]; then
 	done
 fi
 
+scripts=$PWD/scripts
 # a real S3 server for the tests that ask where it is
 if grep -q OMB_S3_PORT "$@"; then
-	scripts=$PWD/scripts
 	scripts/s3server.sh install
 	scripts/s3server.sh start "$SCRATCH/s3"
 	set -a
 	. "$SCRATCH/s3/env"
+	set +a
+fi
+
+# and one of Azure's protocol
+if grep -q OMB_AZURE_PORT "$@"; then
+	scripts/azurite.sh install
+	scripts/azurite.sh start "$SCRATCH/azure"
+	set -a
+	. "$SCRATCH/azure/env"
 	set +a
 fi
 

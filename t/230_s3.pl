@@ -12,7 +12,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 ok($ENV{OMB_S3_PORT}, 'scripts/prove.sh has started an S3 server') or BAIL_OUT('no S3 server');
-my $suite = "$ENV{OMB_BIN}/s3suite";
+my $suite = "$ENV{OMB_BIN}/cloudsuite";
 my $base = PostgreSQL::Test::Utils::tempdir('s3');
 my ($rules, $log) = ("$base/rules", "$base/log");
 my $certificates = $ENV{OMB_S3_CERTIFICATES};
@@ -34,7 +34,7 @@ my %server = (
 	OMB_S3_PREFIX => 'some/prefix',
 	OMB_S3_CREDENTIALS => $keys);
 
-# Run s3suite; returns exit status and what it says.
+# Run cloudsuite; returns exit status and what it says.
 sub s3
 {
 	my ($other, @args) = @_;
@@ -141,8 +141,8 @@ s3_fails(\%guest, [ 'get', 'none', 1 ], qr/^failed: .*403 AccessDenied/, 'withou
 
 # ---- the clock ----
 
-s3_ok({ OMB_S3_CLOCK_OFFSET => 3600 }, [ 'put', 'early', 10 ], 'a clock that is an hour early');
-s3_ok({ OMB_S3_CLOCK_OFFSET => -3600 }, [ 'get', 'early', 10 ], 'and late, where HEAD gives no reason');
+s3_ok({ OMB_CLOUD_CLOCK_OFFSET => 3600 }, [ 'put', 'early', 10 ], 'a clock that is an hour early');
+s3_ok({ OMB_CLOUD_CLOCK_OFFSET => -3600 }, [ 'get', 'early', 10 ], 'and late, where HEAD gives no reason');
 
 # ---- certificates ----
 
@@ -163,9 +163,9 @@ for my $kind (qw(wronghost expired))
 
 # ---- the network ----
 
-s3_fails({ OMB_S3_ENDPOINT => 'http://nowhere.invalid', OMB_S3_TRIES => 2 }, [ 'put', 'x', 1 ],
+s3_fails({ OMB_S3_ENDPOINT => 'http://nowhere.invalid', OMB_CLOUD_TRIES => 2 }, [ 'put', 'x', 1 ],
 	qr/could not find the address .*\ndetail: Gave up after 2 attempts/, 'no such server');
-s3_fails({ OMB_S3_ENDPOINT => 'http://127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port(), OMB_S3_TRIES => 2 },
+s3_fails({ OMB_S3_ENDPOINT => 'http://127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port(), OMB_CLOUD_TRIES => 2 },
 	[ 'put', 'x', 1 ], qr/could not connect to server/, 'nobody there');
 
 append_to_file($rules, '');
@@ -173,7 +173,7 @@ append_to_file($log, '');
 my $proxy = IPC::Run::start([ $^X, "$FindBin::RealBin/faultproxy.pl", "$base/port", $ENV{OMB_S3_PORT}, $rules, $log ],
 	'<', \undef, '>', '/dev/null');
 for (1 .. 600) { last if -e "$base/port"; usleep(50_000); }
-my %proxy = (OMB_S3_ENDPOINT => 'http://127.0.0.1:' . slurp_file("$base/port"), OMB_S3_TRIES => 4);
+my %proxy = (OMB_S3_ENDPOINT => 'http://127.0.0.1:' . slurp_file("$base/port"), OMB_CLOUD_TRIES => 4);
 
 # Do something with these rules; the requests that were made.
 sub with_rules
@@ -233,7 +233,7 @@ for my $case (
 		with_rules();
 		s3_ok(\%proxy, [ 'put', $name, $bytes ], 'an object to be removed') if $action eq 'remove';
 		with_rules($rule);
-		s3_ok({ %proxy, OMB_S3_STALL => 2 }, [ $action, $name, $bytes ], "$action of $bytes bytes, $rule");
+		s3_ok({ %proxy, OMB_CLOUD_STALL => 2 }, [ $action, $name, $bytes ], "$action of $bytes bytes, $rule");
 		my $seen = slurp_file($log);
 		my ($word) = $rule =~ /^(\S+)/;
 		like($seen, qr/ \Q$word\E$/m, 'that did happen') unless $bytes < 7_000_000 && $rule =~ /skip|POST/;
@@ -261,7 +261,7 @@ for my $case (
 	{
 		my $name = $action eq 'put' ? 'not' . ++$n : 'whole';
 		with_rules($rule);
-		s3_fails({ %proxy, OMB_S3_STALL => 2 }, [ $action, $name, $bytes ], $pattern, "$action of $bytes bytes, $rule");
+		s3_fails({ %proxy, OMB_CLOUD_STALL => 2 }, [ $action, $name, $bytes ], $pattern, "$action of $bytes bytes, $rule");
 		cmp_ok(requests(), '<', 20, 'it does not spin');
 		with_rules();
 		s3_fails(\%proxy, [ 'get', $name, $bytes ], qr/^not_found/, 'nothing was stored') if $action eq 'put';

@@ -22,7 +22,7 @@ append_to_file($keys, "access_key_id=$ENV{OMB_S3_ACCESS_KEY_ID}\nsecret_access_k
 chmod 0600, $keys;
 {
 	local %ENV = (%ENV, OMB_S3_ENDPOINT => "http://127.0.0.1:$ENV{OMB_S3_PORT}", OMB_S3_BUCKET => 'mirror', OMB_S3_CREDENTIALS => $keys);
-	command_ok([ "$ENV{OMB_BIN}/s3suite", 'create' ], 'a bucket');
+	command_ok([ "$ENV{OMB_BIN}/cloudsuite", 'create' ], 'a bucket');
 }
 append_to_file($rules, '');
 my $proxy = IPC::Run::start([ $^X, "$FindBin::RealBin/faultproxy.pl", "$base/port", $ENV{OMB_S3_PORT}, $rules, $log ],

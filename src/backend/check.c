@@ -22,6 +22,7 @@
 #include "utils/wait_event.h"
 
 #include "backend/checks.h"
+#include "backend/lowspace.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/status.h"
@@ -30,7 +31,7 @@
 
 PG_FUNCTION_INFO_V1(omb_backup_check);
 
-/* The launcher, a job, a survey and the scheduler. */
+/* The launcher, a job, a survey and the scheduler; and one for each target. */
 #define WORKERS_NEEDED 4
 #define DAYS_LOW 14
 #define PERCENT_LOW 10
@@ -80,6 +81,8 @@ check_settings(OmbCheck *check)
 {
 	const char *library = GetConfigOption("archive_library", true, false);
 	const char *name = library ? strrchr(library, '/') : NULL;
+	OmbTarget *targets = palloc(OMB_TARGETS * sizeof(OmbTarget));
+	int workers = WORKERS_NEEDED + omb_target_get(targets);
 
 	name = name ? name + 1 : library ? library : "";
 	add(check, "shared_preload_libraries", omb_shared ? OK : BAD,
@@ -101,9 +104,9 @@ check_settings(OmbCheck *check)
 		"Set \"archive_library\" to \"omsupply_backup\" and reload the "
 		"server.");
 	add(check, "max_worker_processes",
-		max_worker_processes >= WORKERS_NEEDED ? OK : WARN,
+		max_worker_processes >= workers ? OK : WARN,
 		psprintf("\"max_worker_processes\" is %d; backups need up to %d",
-				 max_worker_processes, WORKERS_NEEDED),
+				 max_worker_processes, workers),
 		"Increase \"max_worker_processes\" and restart the server.");
 	add(check, "repository_setting", omb_repository[0] ? OK : BAD,
 		omb_repository[0] ?
@@ -321,9 +324,11 @@ check_space(OmbCheck *check)
 		return;
 	percent = 100.0 * survey->repository_free / survey->repository_total;
 	add(check, "free_space",
-		percent < 1												? BAD :
-		percent < PERCENT_LOW || (days >= 0 && days < DAYS_LOW) ? WARN :
-																  OK,
+		percent < 1 ? BAD :
+		percent < PERCENT_LOW || (days >= 0 && days < DAYS_LOW) ||
+				omb_lowspace(survey) ?
+					  WARN :
+					  OK,
 		psprintf(INT64_FORMAT " MB (%.0f %%) of the repository's file system "
 							  "are free%s",
 				 survey->repository_free / (1024 * 1024), percent,
@@ -333,7 +338,8 @@ check_space(OmbCheck *check)
 							  "last week",
 							  days)),
 		"Keep less (\"backup_retention\", \"backup_expire()\") or move the "
-		"repository to a larger disk.");
+		"repository to a larger disk. With \"omsupply_backup.min_free\" old "
+		"backups go early by themselves.");
 }
 
 /* ---- backups ---- */
@@ -403,6 +409,47 @@ check_gaps(OmbCheck *check)
 					 time_text(survey->window_from),
 					 time_text(survey->window_to)),
 			NULL);
+}
+
+/* ---- targets ---- */
+
+static void
+check_targets(OmbCheck *check)
+{
+	OmbTarget *targets = palloc(OMB_TARGETS * sizeof(OmbTarget));
+	int count = omb_target_get(targets);
+	TimestampTz now = GetCurrentTimestamp();
+	int i;
+
+	for (i = 0; i < count; i++)
+	{
+		const OmbTarget *t = &targets[i];
+		char *name =
+			psprintf("target \"%s\"", omb_text_to_server(t->config.name));
+		int64 risk = omb_target_risk(t, now);
+
+		if (t->failing_since != 0)
+			add(check, name, BAD, t->last_error,
+				t->hint[0] ? t->hint :
+							 "See \"backup_target_check()\". It is tried "
+							 "again by itself.");
+		else if (t->last_success_at == 0)
+			add(check, name, WARN, "it has never been complete yet",
+				"See \"backup_target_status\".");
+		else if (omb_max_target_lag > 0 &&
+				 risk / USECS_PER_SEC > omb_max_target_lag)
+			add(check, name, WARN,
+				psprintf("it is behind; it was complete last at %s",
+						 time_text(t->last_success_at)),
+				"See \"backup_target_status\": the limit may be too low for "
+				"what is written.");
+		else
+			add(check, name, OK,
+				psprintf("it was complete at %s",
+						 time_text(t->last_success_at)),
+				NULL);
+	}
+	pfree(targets);
 }
 
 /* ---- schedules ---- */
@@ -477,6 +524,7 @@ omb_backup_check(PG_FUNCTION_ARGS)
 		else
 			check_archiving(&check, file, archived, timeout_ms);
 	}
+	check_targets(&check);
 	check_schedules(&check);
 	SPI_finish();
 	/* who listens hears of changes at the latest now */

@@ -18,4 +18,12 @@ extern void omb_check_version(void);
 /* The same for a version that is known. */
 extern void omb_check_sql_version(const char *version);
 
+/*
+ * Refuse unless the server archives WAL with us into a repository: what is
+ * done without that could not be restored.
+ */
+extern void omb_check_ready(void);
+/* Refuse when no repository is set. */
+extern void omb_check_repository(void);
+
 #endif

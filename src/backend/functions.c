@@ -18,6 +18,7 @@
 #include "utils/wait_event.h"
 
 #include "backend/agent.h"
+#include "backend/ask.h"
 #include "backend/checks.h"
 #include "backend/lowspace.h"
 #include "backend/settings.h"
@@ -55,8 +56,8 @@ check_preloaded(void)
 						 "server.")));
 }
 
-static void
-check_repository(void)
+void
+omb_check_repository(void)
 {
 	if (omb_repository[0] == '\0')
 		ereport(ERROR,
@@ -99,6 +100,14 @@ check_archiving(void)
 				 errmsg("\"archive_library\" is not \"omsupply_backup\""),
 				 errhint("Set \"archive_library\" to \"omsupply_backup\" "
 						 "and reload the server.")));
+}
+
+void
+omb_check_ready(void)
+{
+	check_preloaded();
+	check_archiving();
+	omb_check_repository();
 }
 
 void
@@ -264,9 +273,7 @@ omb_backup_now(PG_FUNCTION_ARGS)
 	omb_check_label(label);
 	omb_check_version();
 	check_kind(kind);
-	check_preloaded();
-	check_archiving();
-	check_repository();
+	omb_check_ready();
 	serial = request_backup(label, kind);
 	await_job(serial, wait, result);
 	show_warnings(result);
@@ -294,12 +301,11 @@ omb_backup_cancel(PG_FUNCTION_ARGS)
 
 /* ---- functions that ask the program ---- */
 
-/* Begin a short job of the program, which more can be put to. */
-static void
-begin_job(const char *type)
+void
+omb_ask_begin(const char *type)
 {
 	omb_check_version();
-	check_repository();
+	omb_check_repository();
 	omb_agent_start();
 	omb_agent_begin_job(type);
 }
@@ -308,13 +314,12 @@ begin_job(const char *type)
 static void
 start_job(const char *type)
 {
-	begin_job(type);
+	omb_ask_begin(type);
 	(void) omb_agent_send();
 }
 
-/* The next line but warnings; false after "done". Errors are raised. */
-static bool
-next_line(omb_fields *fields)
+bool
+omb_ask_next(omb_fields *fields)
 {
 	for (;;)
 	{
@@ -380,7 +385,7 @@ omb_backup_list(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		start_job("list");
-		while (next_line(&fields))
+		while (omb_ask_next(&fields))
 		{
 			Datum values[12];
 			bool nulls[12] = { 0 };
@@ -418,7 +423,7 @@ omb_backup_adopt(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		start_job("adopt");
-		if (next_line(&fields))
+		if (omb_ask_next(&fields))
 			ereport(ERROR,
 					(errcode(ERRCODE_PROTOCOL_VIOLATION),
 					 errmsg("backup agent sent \"%.64s\" instead of \"%s\"",
@@ -492,7 +497,7 @@ omb_backup_expire(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	PG_TRY();
 	{
-		begin_job("expire");
+		omb_ask_begin("expire");
 		omb_agent_put_u64("dry_run", dry_run ? 1 : 0);
 		omb_agent_put_u64("min_free", (uint64) omb_lowspace_limit());
 		for (i = 0; i < (int) lengthof(rules); i++)
@@ -503,7 +508,7 @@ omb_backup_expire(PG_FUNCTION_ARGS)
 								  (uint64) Max(PG_GETARG_INT32(i + 1), 0));
 		}
 		(void) omb_agent_send();
-		while (next_line(&fields))
+		while (omb_ask_next(&fields))
 		{
 			Datum values[4];
 			bool nulls[4] = { 0 };
@@ -543,11 +548,11 @@ run_pin_job(const char *type, const char *id, const char *reason)
 							   PIN_TEXT_MAX)));
 	PG_TRY();
 	{
-		begin_job(type);
+		omb_ask_begin(type);
 		omb_agent_put("backup", id);
 		omb_agent_put("reason", reason);
 		(void) omb_agent_send();
-		while (next_line(&fields))
+		while (omb_ask_next(&fields))
 			;
 	}
 	PG_FINALLY();

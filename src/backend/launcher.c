@@ -29,10 +29,12 @@
 #include "utils/wait_event.h"
 
 #include "backend/lowspace.h"
+#include "backend/notes.h"
 #include "backend/schedule.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/survey.h"
+#include "backend/watermark.h"
 
 /* Seconds until the server starts it again after it ended. */
 #define RESTART_SECONDS 5
@@ -247,6 +249,7 @@ database_exists(void)
 		psprintf("database \"%s\" does not exist", omb_database),
 		"Set \"omsupply_backup.database\" to the database in which the "
 		"extension is installed, and reload the server.");
+	omb_target_apply(NULL, 0);
 	return false;
 }
 
@@ -345,7 +348,9 @@ omb_launcher_main(Datum arg)
 		check_worker();
 		check_orphan();
 		omb_survey_step();
-		sleep = run_scheduler();
+		sleep = omb_mirror_step(run_scheduler());
+		sleep = Min(sleep, omb_notes_step());
+		sleep = Min(sleep, omb_watermark_step());
 		/* requests, the end of a worker and signals set the latch */
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

@@ -50,6 +50,8 @@ typedef struct Turn
 	OmbJobState job_state;
 	char running[OMB_SCHEDULE_MAX]; /* schedule of the job in hand */
 	bool unconfigured; /* something is due, there is no repository */
+	OmbTargetConfig *targets;
+	int target_count;
 } Turn;
 
 /* ---- the database ---- */
@@ -318,6 +320,18 @@ start_due(Turn *turn)
 	omb_standing_start(&turn->standing, s);
 }
 
+/* Targets outlive the transaction. */
+static void
+read_targets(Turn *turn)
+{
+	OmbTargetConfig *read;
+
+	turn->target_count = omb_target_read(turn->schema, &read);
+	turn->targets = MemoryContextAlloc(
+		TopMemoryContext, (turn->target_count + 1) * sizeof(OmbTargetConfig));
+	memcpy(turn->targets, read, turn->target_count * sizeof(OmbTargetConfig));
+}
+
 /* ---- one turn ---- */
 
 static void
@@ -348,6 +362,7 @@ take_turn(Turn *turn)
 		start_due(turn);
 	omb_standing_write(&turn->standing, turn->schema);
 	turn->wake_at = omb_standing_wakeup(&turn->standing);
+	read_targets(turn);
 	/* a kill in between would write them twice */
 	HOLD_INTERRUPTS();
 	commit();
@@ -387,6 +402,9 @@ leave_failed(MemoryContext context)
 	LWLockReleaseAll();
 	AbortCurrentTransaction();
 	note_message(error);
+	/* with the extension its targets are gone */
+	if (error->sqlerrcode == ERRCODE_UNDEFINED_OBJECT)
+		omb_target_apply(NULL, 0);
 	proc_exit(1);
 }
 
@@ -417,6 +435,7 @@ omb_scheduler_main(Datum arg)
 		leave_failed(context);
 	}
 	PG_END_TRY();
+	omb_target_apply(turn.targets, turn.target_count);
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	omb_shared->scheduler.done = number;
 	omb_shared->scheduler.wake_at = turn.wake_at;

@@ -22,6 +22,7 @@ int omb_archive_timeout = 300;
 int omb_max_backup_age = 2 * 86400;
 int omb_wal_full_action = OMB_WAL_FULL_WARN;
 int omb_wal_limit = 0;
+int omb_max_target_lag = 86400;
 int omb_min_free = 0;
 
 static const struct config_enum_entry wal_full_actions[] = {
@@ -118,6 +119,12 @@ omb_settings_define(void)
 							"0 means that any age is fine.",
 							&omb_max_backup_age, 2 * 86400, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("omsupply_backup.max_target_lag",
+							"Time that a target may be behind the repository "
+							"before backup_status calls it so.",
+							"0 means that any time is fine.",
+							&omb_max_target_lag, 86400, 0, INT_MAX, PGC_SIGHUP,
+							GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomEnumVariable(
 		"omsupply_backup.wal_full_action",
 		"What happens when archiving fails and pg_wal grows.",

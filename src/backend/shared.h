@@ -9,6 +9,7 @@
 #include "storage/lwlock.h"
 
 #include "backend/status.h"
+#include "backend/target.h"
 
 #define OMB_LABEL_MAX 256
 #define OMB_ID_MAX 32
@@ -123,6 +124,11 @@ typedef struct OmbShared
 	OmbResult result[OMB_RESULTS]; /* by serial modulo OMB_RESULTS */
 	OmbStatus status;
 	OmbSchedulerShared scheduler;
+	OmbTargetsShared targets;
+	uint64 notes_wanted;	 /* how often somebody wrote a note */
+	uint64 notes_done;		 /* that many of them are in the repository */
+	uint64 watermarks_done;	 /* number of the worker that last ended well */
+	long watermarks_wait_ms; /* until the next is due, as it said */
 } OmbShared;
 
 /* NULL when the library is not in shared_preload_libraries. */

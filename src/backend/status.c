@@ -26,7 +26,6 @@
 #include "backend/status.h"
 #include "backend/text.h"
 
-#define CHANNEL "omsupply_backup"
 #define STATUS_DIR XLOGDIR "/archive_status"
 #define WAITING_MAX 100000
 
@@ -71,12 +70,14 @@ omb_status_archived(const char *file)
 	}
 	archiver->failing_since = 0;
 	archiver->failures = 0;
+	omb_target_work();
 	if (was_failing || archiver->given_up > 0)
 		omb_shared->status.survey_wanted = true;
 	launcher = omb_shared->launcher_pid;
 	LWLockRelease(omb_shared->lock);
 	if (was_failing)
 		omb_wake(launcher);
+	omb_target_wake();
 }
 
 void
@@ -248,6 +249,12 @@ add_reason(OmbVerdict *verdict, OmbState state, const char *fmt, ...)
 		verdict->reasons = lcons(text.data, verdict->reasons);
 	else
 		verdict->reasons = lappend(verdict->reasons, text.data);
+}
+
+void
+omb_verdict_add(OmbVerdict *verdict, OmbState state, const char *reason)
+{
+	add_reason(verdict, state, "%s", reason);
 }
 
 static char *
@@ -476,6 +483,7 @@ omb_status_judge(OmbVerdict *verdict)
 		judge_last_job(verdict);
 		judge_schedules(verdict);
 		judge_survey(verdict, survey, now);
+		omb_target_judge(verdict);
 		if (omb_shared->launcher_pid == 0)
 			add_reason(verdict, OMB_STATE_FAILING,
 					   "the backup launcher is not running");
@@ -609,8 +617,9 @@ omb_status_notify(void)
 						 ", \"reasons\": %s, \"at\": ", change[i].reasons);
 		escape_json(&json, time_text(change[i].at));
 		appendStringInfoChar(&json, '}');
-		Async_Notify(CHANNEL, omb_text_to_server(json.data));
+		Async_Notify(OMB_CHANNEL, omb_text_to_server(json.data));
 		pfree(json.data);
 	}
 	pfree(change);
+	omb_target_notify();
 }

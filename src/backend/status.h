@@ -9,6 +9,9 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
+/* Who listens to this is told. */
+#define OMB_CHANNEL "omsupply_backup"
+
 /* Times of 0 mean never. */
 
 #define OMB_STATUS_TEXT 512
@@ -129,6 +132,10 @@ typedef struct OmbVerdict
 	OmbState state;
 	List *reasons;
 } OmbVerdict;
+
+/* One more reason; the worst of all counts. */
+extern void omb_verdict_add(OmbVerdict *verdict, OmbState state,
+							const char *reason);
 
 extern const char *omb_state_name(OmbState state);
 

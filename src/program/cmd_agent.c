@@ -20,6 +20,7 @@
 #include "task/archive.h"
 #include "task/backup.h"
 #include "task/expire.h"
+#include "task/notes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -621,6 +622,70 @@ run_gap(const agent_job *job, omb_error *err)
 	return err->status;
 }
 
+/* ---- notes ---- */
+
+static void
+send_text_warning(const char *message, void *arg)
+{
+	omb_agent_begin("warning");
+	omb_agent_text("message", message);
+	omb_agent_end();
+}
+
+static omb_status
+run_notes(const agent_job *job, omb_error *err)
+{
+	omb_repository *repo;
+	uint64_t taken;
+
+	if (open_owned(job, true, &repo, err) != OMB_OK)
+		return err->status;
+	if (omb_notes_take(repo, job->pgdata, send_text_warning, NULL, &taken,
+					   err) == OMB_OK)
+	{
+		omb_agent_begin("done");
+		omb_agent_u64("taken", taken);
+		omb_agent_end();
+	}
+	omb_repository_free(repo);
+	return err->status;
+}
+
+static omb_status
+send_watermark(const omb_watermark *mark, void *arg, omb_error *err)
+{
+	omb_agent_begin("watermark");
+	omb_agent_text("name", mark->name);
+	omb_agent_i64("time", mark->time);
+	omb_agent_lsn("lsn", mark->lsn);
+	omb_agent_u64("timeline", mark->timeline);
+	omb_agent_text("value", mark->value);
+	omb_agent_end();
+	return OMB_OK;
+}
+
+static omb_status
+run_watermarks(const agent_job *job, omb_error *err)
+{
+	const char *name = job_text(job, "name");
+	omb_repository *repo;
+	int64_t from, to;
+
+	if (!omb_fields_get_i64(&job->fields, "from", &from) ||
+		!omb_fields_get_i64(&job->fields, "to", &to))
+		return invalid("from", err);
+	if (open_owned(job, false, &repo, err) != OMB_OK)
+		return err->status;
+	if (omb_watermark_list(repo, name[0] ? name : NULL, from, to,
+						   send_watermark, NULL, err) == OMB_OK)
+	{
+		omb_agent_begin("done");
+		omb_agent_end();
+	}
+	omb_repository_free(repo);
+	return err->status;
+}
+
 int
 omb_command_agent(int argc, char **argv)
 {
@@ -628,13 +693,21 @@ omb_command_agent(int argc, char **argv)
 	{
 		const char *type;
 		omb_status (*run)(const agent_job *job, omb_error *err);
-	} types[] = { { "backup", run_backup },	  { "archive", run_archive },
-				  { "list", run_list },		  { "adopt", run_adopt },
-				  { "expire", run_expire },	  { "pin", run_pin },
-				  { "unpin", run_pin },		  { "survey", run_survey },
-				  { "confirm", run_confirm }, { "gap", run_gap },
-				  { "verify", run_verify },	  { "mirror", run_mirror },
-				  { "probe", run_probe } };
+	} types[] = { { "backup", run_backup },
+				  { "archive", run_archive },
+				  { "list", run_list },
+				  { "adopt", run_adopt },
+				  { "expire", run_expire },
+				  { "pin", run_pin },
+				  { "unpin", run_pin },
+				  { "survey", run_survey },
+				  { "confirm", run_confirm },
+				  { "gap", run_gap },
+				  { "verify", run_verify },
+				  { "mirror", run_mirror },
+				  { "probe", run_probe },
+				  { "notes", run_notes },
+				  { "watermarks", run_watermarks } };
 	agent_job job;
 	omb_error err = OMB_ERROR_INIT;
 	const char *type;

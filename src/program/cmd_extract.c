@@ -170,6 +170,7 @@ work(void *arg)
 	omb_extract_config config;
 	omb_extract_result result;
 	omb_display display;
+	char point_name[OMB_POINT_RESTORE_POINT_MAX];
 	char *program = omb_program_path();
 	char *bindir = args->bindir ? omb_strdup(args->bindir) : own_directory();
 	char *key_file = NULL;
@@ -200,7 +201,10 @@ work(void *arg)
 	if (omb_recovery_options_read(&args->target, &config.from.target, &err) ==
 			OMB_OK &&
 		omb_jobs_parse(args->jobs, &config.from.jobs, &err) == OMB_OK &&
-		open_repository(args, &config.from, &err) == OMB_OK)
+		open_repository(args, &config.from, &err) == OMB_OK &&
+		omb_recovery_options_find_mark(&args->target, config.from.repo,
+									   &config.from.target, point_name,
+									   &err) == OMB_OK)
 	{
 		location = omb_url_absolute(args->where.repository);
 		if (args->where.key_file != NULL)

@@ -252,6 +252,7 @@ run(arguments *args, omb_error *err)
 	omb_restore_result result;
 	omb_tablespace_move *moves = NULL;
 	restore_state state;
+	char point_name[OMB_POINT_RESTORE_POINT_MAX];
 	char *pgdata = args->pgdata ? omb_path_absolute(args->pgdata) : NULL;
 	char *program = omb_program_path();
 	char *key_file = NULL;
@@ -270,7 +271,10 @@ run(arguments *args, omb_error *err)
 			 read_maps(&args->maps, &moves, err) == OMB_OK &&
 			 omb_jobs_parse(args->jobs, &config.jobs, err) == OMB_OK &&
 			 omb_repository_options_open(&args->where, &config.repo, err) ==
-				 OMB_OK)
+				 OMB_OK &&
+			 omb_recovery_options_find_mark(&args->target, config.repo,
+											&config.target, point_name,
+											err) == OMB_OK)
 	{
 		if (args->where.key_file != NULL)
 			key_file = omb_path_absolute(args->where.key_file);

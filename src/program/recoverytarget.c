@@ -16,7 +16,7 @@ read_target(const omb_recovery_options *args, omb_target *target,
 {
 	int given = (args->time != NULL) + (args->lsn != NULL) +
 				(args->xid != NULL) + (args->name != NULL) +
-				(args->immediate ? 1 : 0);
+				(args->mark != NULL) + (args->immediate ? 1 : 0);
 	uint64_t number;
 
 	memset(target, 0, sizeof(*target));
@@ -90,6 +90,27 @@ omb_recovery_options_read(const omb_recovery_options *options,
 	return err->status;
 }
 
+omb_status
+omb_recovery_options_find_mark(const omb_recovery_options *options,
+							   omb_repository *repo, omb_target *target,
+							   char name[OMB_POINT_RESTORE_POINT_MAX],
+							   omb_error *err)
+{
+	omb_point point;
+
+	if (options->mark == NULL ||
+		omb_point_find(repo, options->mark, &point, err) != OMB_OK)
+		return err->status;
+	(void) snprintf(name, OMB_POINT_RESTORE_POINT_MAX, "mark %s", point.id);
+	target->kind = OMB_TARGET_NAME;
+	target->name = name;
+	target->mark = options->mark;
+	target->lsn = point.lsn;
+	if (target->timeline == OMB_TIMELINE_LATEST)
+		target->timeline = point.timeline;
+	return OMB_OK;
+}
+
 void
 omb_recovery_target_show(const omb_target *target)
 {
@@ -113,7 +134,10 @@ omb_recovery_target_show(const omb_target *target)
 			printf("transaction %u", target->xid);
 			break;
 		case OMB_TARGET_NAME:
-			printf("restore point \"%s\"", target->name);
+			if (target->mark != NULL)
+				printf("mark \"%s\"", target->mark);
+			else
+				printf("restore point \"%s\"", target->name);
 			break;
 	}
 }

@@ -6,6 +6,7 @@
 
 #include "program/options.h"
 
+#include "repo/point.h"
 #include "task/plan.h"
 
 typedef struct omb_recovery_options
@@ -14,6 +15,7 @@ typedef struct omb_recovery_options
 	const char *lsn;
 	const char *xid;
 	const char *name;
+	const char *mark;
 	bool immediate;
 	const char *timeline;
 } omb_recovery_options;
@@ -28,6 +30,8 @@ typedef struct omb_recovery_options
 		  &(to).xid,	NULL,  NULL },                                         \
 		{ "target-name", "NAME", "recover to this restore point",              \
 		  &(to).name,	 NULL,	 NULL },                                       \
+		{ "target-mark", "NAME", "recover to this mark (its name or id)",      \
+		  &(to).mark,	 NULL,	 NULL },                                       \
 		{ "target-immediate", NULL, "recover to the end of the backup", NULL,  \
 		  &(to).immediate,	  NULL },                                          \
 	{                                                                          \
@@ -39,6 +43,16 @@ typedef struct omb_recovery_options
 /* At most one target; without one it is the end of the archived WAL. */
 extern omb_status omb_recovery_options_read(
 	const omb_recovery_options *options, omb_target *target, omb_error *err);
+
+/*
+ * When the target is a mark, find it: a mark is a restore point, of which it is
+ * known where it is and on which timeline. name has room for that restore
+ * point's name, which the target then points to.
+ */
+extern omb_status omb_recovery_options_find_mark(
+	const omb_recovery_options *options, omb_repository *repo,
+	omb_target *target, char name[OMB_POINT_RESTORE_POINT_MAX],
+	omb_error *err);
 
 /* Write on standard output where recovery goes. */
 extern void omb_recovery_target_show(const omb_target *target);

@@ -14,8 +14,8 @@
 #include "store/cloudhead.h"
 #include "store/cloudremove.h"
 #include "store/cloudupload.h"
+#include "store/sole.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,9 +30,7 @@ typedef struct cloud_store
 	omb_store base;
 	omb_cloud_client *client;
 	omb_cloud_uploader *uploader;
-	pthread_mutex_t lock; /* for what follows */
-	unsigned int shared;
-	bool exclusive;
+	omb_sole sole;
 } cloud_store;
 
 typedef struct cloud_object
@@ -46,12 +44,6 @@ typedef struct cloud_object
 	size_t len;
 	uint64_t next; /* where the last read ended */
 } cloud_object;
-
-typedef struct cloud_lock
-{
-	omb_lock base;
-	bool exclusive;
-} cloud_lock;
 
 /* ---- listing ---- */
 
@@ -371,49 +363,8 @@ static omb_status
 cloud_lock_take(omb_store *base, bool exclusive, omb_lock **lock,
 				omb_error *err)
 {
-	cloud_store *store = (cloud_store *) base;
-	cloud_lock *taken;
-	bool busy;
-
-	if (exclusive && !store->client->sole_user)
-	{
-		(void) omb_error_set(err, OMB_REFUSED, "cannot lock \"%s\" alone",
-							 base->location);
-		omb_error_detail(err, "A cloud has no lock, so it cannot be seen "
-							  "whether somebody restores from it now.");
-		omb_error_hint(err, "Remove old backups with the server whose "
-							"repository is kept there.");
-		return err->status;
-	}
-	(void) pthread_mutex_lock(&store->lock);
-	busy = store->exclusive || (exclusive && store->shared > 0);
-	if (!busy && exclusive)
-		store->exclusive = true;
-	else if (!busy)
-		store->shared++;
-	(void) pthread_mutex_unlock(&store->lock);
-	if (busy)
-		return omb_error_set(err, OMB_BUSY, "repository \"%s\" is in use",
-							 base->location);
-	taken = omb_calloc(1, sizeof(*taken));
-	taken->base.store = base;
-	taken->exclusive = exclusive;
-	*lock = &taken->base;
-	return OMB_OK;
-}
-
-static void
-cloud_unlock(omb_lock *lock)
-{
-	cloud_store *store = (cloud_store *) lock->store;
-
-	(void) pthread_mutex_lock(&store->lock);
-	if (((cloud_lock *) lock)->exclusive)
-		store->exclusive = false;
-	else
-		store->shared--;
-	(void) pthread_mutex_unlock(&store->lock);
-	free(lock);
+	return omb_sole_take(&((cloud_store *) base)->sole, base, exclusive, lock,
+						 err);
 }
 
 /* ---- the store ---- */
@@ -433,7 +384,7 @@ cloud_free(omb_store *base)
 
 	omb_cloud_uploader_free(store->uploader);
 	omb_cloud_client_free(store->client);
-	(void) pthread_mutex_destroy(&store->lock);
+	omb_sole_destroy(&store->sole);
 	free(base->location);
 	free(store);
 }
@@ -456,7 +407,7 @@ omb_store_cloud_new(omb_cloud_client *client)
 		.settle = cloud_settle,
 		.sweep = cloud_sweep,
 		.lock = cloud_lock_take,
-		.unlock = cloud_unlock,
+		.unlock = omb_sole_give,
 		.clock = cloud_clock,
 		.free = cloud_free,
 	};
@@ -466,6 +417,6 @@ omb_store_cloud_new(omb_cloud_client *client)
 	store->base.location = omb_strdup(client->location);
 	store->client = client;
 	store->uploader = omb_cloud_uploader_new(client);
-	(void) pthread_mutex_init(&store->lock, NULL);
+	omb_sole_init(&store->sole, client->sole_user);
 	return &store->base;
 }

@@ -497,6 +497,7 @@ omb_cloud_do(omb_cloud_client *client, const omb_cloud_call *call,
 	{
 		before = a.done;
 		answer->http.status = 0;
+		answer->http.received = 0;
 		answer->http.failure = OMB_HTTP_OTHER;
 		memset(&answer->error, 0, sizeof(answer->error));
 		if (try_once(&a, err) == OMB_OK)

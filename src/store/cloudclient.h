@@ -78,6 +78,8 @@ typedef struct omb_cloud_parts
 	uint64_t size; /* of the object */
 	omb_buf id;	   /* given by the server */
 	omb_buf list;  /* of the parts that were sent */
+	uint32_t crc;  /* CRC-32C of those, where the provider wants it */
+	bool taken;	   /* beginning failed because an object is there */
 	/* the part to be sent */
 	unsigned number; /* from 1 */
 	uint64_t offset;

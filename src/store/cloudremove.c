@@ -11,7 +11,10 @@
 
 #include <string.h>
 
-/* DELETE does not tell whether there was anything. */
+/*
+ * Some answer DELETE alike whether there was anything or not, and others do
+ * not know it any more when the first answer was lost.
+ */
 omb_status
 omb_cloud_remove(omb_cloud_client *client, const char *name, omb_error *err)
 {
@@ -23,7 +26,10 @@ omb_cloud_remove(omb_cloud_client *client, const char *name, omb_error *err)
 
 	if (omb_cloud_head(client, name, &found, err) != OMB_OK)
 		return err->status;
-	(void) omb_cloud_do(client, &call, &answer, err);
+	if (omb_cloud_do(client, &call, &answer, err) != OMB_OK &&
+		answer.http.status == 404 &&
+		strcmp(answer.error.code, client->provider->absent) == 0)
+		omb_error_clear(err);
 	omb_cloud_answer_free(&answer);
 	return err->status;
 }

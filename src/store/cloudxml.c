@@ -1,5 +1,5 @@
 /*
- * cloudxml.c: the answers of an S3 server, over expat, which no other file knows.
+ * cloudxml.c: the answers of cloud servers, over expat, which no other file knows.
  */
 #include "store/cloudxml.h"
 
@@ -86,7 +86,7 @@ on_text(void *arg, const char *text, int len)
 		omb_buf_put(&w->text, text, (size_t) len);
 }
 
-/* No S3 server declares one, and entities could grow without end. */
+/* No server declares one, and entities could grow without end. */
 static void
 on_doctype(void *arg, const char *name, const char *system, const char *public,
 		   int internal)
@@ -317,6 +317,79 @@ omb_cloud_page_free(omb_cloud_page *page)
 	free(page->item);
 	free(page->token);
 	memset(page, 0, sizeof(*page));
+}
+
+/* ---- List Blobs ---- */
+
+typedef struct blobs_reader
+{
+	omb_cloud_page *page;
+	omb_cloud_item item; /* being read */
+	char *token;
+	bool is_directory; /* of an account with a tree of names */
+	bool found;
+} blobs_reader;
+
+#define BLOBS "EnumerationResults"
+
+static bool
+blobs_element(const char *path, const char *text, void *arg)
+{
+	blobs_reader *r = arg;
+	size_t len = strlen(BLOBS);
+	const char *name;
+	omb_cloud_item *item;
+
+	if (strncmp(path, BLOBS, len) != 0)
+		return false;
+	name = path[len] == '/' ? path + len + 1 : "";
+	if (path[len] == '\0')
+		r->found = true;
+	else if (strcmp(name, "NextMarker") == 0)
+		replace(&r->token, text);
+	else if (strcmp(name, "Blobs/Blob/Name") == 0 ||
+			 strcmp(name, "Blobs/BlobPrefix/Name") == 0)
+		replace(&r->item.key, text);
+	else if (strcmp(name, "Blobs/Blob/Properties/Content-Length") == 0)
+		return omb_u64_parse(text, &r->item.size);
+	else if (strcmp(name, "Blobs/Blob/Properties/ResourceType") == 0)
+		r->is_directory = strcmp(text, "directory") == 0;
+	else if (strcmp(name, "Blobs/Blob") == 0 ||
+			 strcmp(name, "Blobs/BlobPrefix") == 0)
+	{
+		if (r->item.key == NULL)
+			return false;
+		if (r->is_directory)
+			free(r->item.key);
+		else
+		{
+			item = add((void **) &r->page->item, &r->page->count,
+					   &r->page->cap, sizeof(*item));
+			*item = r->item;
+			item->is_folder = strcmp(name, "Blobs/BlobPrefix") == 0;
+		}
+		memset(&r->item, 0, sizeof(r->item));
+		r->is_directory = false;
+	}
+	return true;
+}
+
+bool
+omb_cloud_parse_blobs(const void *data, size_t len, omb_cloud_page *page)
+{
+	blobs_reader r = { .page = page };
+	bool good;
+
+	memset(page, 0, sizeof(*page));
+	good = read_xml(data, len, blobs_element, &r) && r.found;
+	free(r.item.key);
+	if (good && r.token != NULL && r.token[0] != '\0')
+		page->token = r.token;
+	else
+		free(r.token);
+	if (!good)
+		omb_cloud_page_free(page);
+	return good;
 }
 
 /* ---- multipart uploads ---- */

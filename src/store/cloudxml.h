@@ -42,6 +42,10 @@ extern bool omb_cloud_parse_page(const void *data, size_t len,
 								 omb_cloud_page *page);
 extern void omb_cloud_page_free(omb_cloud_page *page);
 
+/* One page of Azure's List Blobs. Names are as they are. */
+extern bool omb_cloud_parse_blobs(const void *data, size_t len,
+								  omb_cloud_page *page);
+
 /* One page of ListMultipartUploads. */
 typedef struct omb_cloud_multipart
 {

@@ -3,13 +3,25 @@
  *
  * From a file of lines
  *
- *   access_key_id=..
+ *   access_key_id=..        S3, Google
  *   secret_access_key=..
- *   session_token=..        only with temporary keys
+ *   session_token=..        S3, only with temporary keys
+ *   account_key=..          Azure; or
+ *   sas_token=..
+ *   user=..                 SFTP, WebDAV, unless the URL says who
+ *   password=..
+ *   key_file=..             SFTP: a private key, private like this file
+ *   passphrase=..           of it
  *
  * (empty lines and lines that begin with "#" are skipped), which nobody but
- * its owner may read; or from the environment, AWS_ACCESS_KEY_ID,
- * AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. No error text holds a value.
+ * its owner may read. Google's file may also be the JSON of a service account
+ * as it is. Without a file from the environment:
+ *
+ *   S3      AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+ *   Azure   AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN
+ *   Google  GOOGLE_ACCESS_KEY_ID, GOOGLE_SECRET_ACCESS_KEY
+ *
+ * No error text holds a value.
  */
 #ifndef OMB_STORE_CREDENTIALS_H
 #define OMB_STORE_CREDENTIALS_H
@@ -23,11 +35,36 @@ typedef struct omb_credentials
 	char *access_key_id;
 	char *secret_access_key;
 	char *session_token; /* or NULL */
+	char *account_key;	 /* in base64 */
+	char *sas_token;	 /* "name=value&..", encoded, without "?" */
+	char *json;			 /* of a service account */
+	char *user;
+	char *password;
+	char *key_file;
+	char *passphrase;
 } omb_credentials;
 
-/* Read the file; with path NULL the environment. Free with _wipe. */
+/*
+ * Read the file; with path NULL the environment. Those of S3 and Google are
+ * key and secret, of Azure key or token, of Google the JSON. Free with _wipe.
+ */
 extern omb_status omb_credentials_read(const char *path, omb_credentials *out,
 									   omb_error *err);
+extern omb_status omb_credentials_read_azure(const char *path,
+											 omb_credentials *out,
+											 omb_error *err);
+extern omb_status omb_credentials_read_google(const char *path,
+											  omb_credentials *out,
+											  omb_error *err);
+
+/* Of SFTP and WebDAV; from a file only. */
+extern omb_status omb_credentials_read_login(const char *path,
+											 omb_credentials *out,
+											 omb_error *err);
+
+/* OMB_REFUSED when others can read it; what says what it is. */
+extern omb_status omb_check_private(const char *path, const char *what,
+									omb_error *err);
 
 /* Are they the same? */
 extern bool omb_credentials_same(const omb_credentials *a,

@@ -5,15 +5,17 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "store/azure.h"
 #include "store/directory.h"
+#include "store/gcs.h"
 #include "store/s3.h"
+#include "store/sftp.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Schemes of stores that are planned for. */
-static const char *const planned[] = { "azblob", "gs", "sftp", "webdav",
-									   "webdavs" };
+static const char *const planned[] = { "webdav", "webdavs" };
 
 static int
 hex_digit(char c)
@@ -101,6 +103,21 @@ parse_rest(const char *text, omb_url *out)
 
 	if (*rest == '#')
 		return false;
+	if (strcmp(out->scheme, "sftp") == 0)
+	{
+		const char *user = memchr(text, '@', host);
+		size_t len = user != NULL ? (size_t) (user - text) : 0;
+
+		/* a password stays, and is refused */
+		if (len > 0 && memchr(text, ':', len) == NULL)
+		{
+			out->user = decode(text, len);
+			if (out->user == NULL)
+				return false;
+			text += len + 1;
+			host -= len + 1;
+		}
+	}
 	out->host = decode(text, host);
 	if (strcmp(out->scheme, "file") != 0)
 	{
@@ -181,6 +198,7 @@ omb_url_clear(omb_url *url)
 		free(url->option[i].value);
 	}
 	free(url->scheme);
+	free(url->user);
 	free(url->host);
 	free(url->path);
 	memset(url, 0, sizeof(*url));
@@ -249,76 +267,93 @@ unknown_scheme(const omb_url *url, omb_error *err)
 	return err->status;
 }
 
-/* The options of s3:// that are texts: taken as they are. */
-static bool
-set_s3_text(omb_s3_config *config, const omb_url_option *option)
+/* An option whose value is a text, taken as it is. */
+typedef struct text_option
 {
-	const struct
-	{
-		const char *name;
-		const char **value;
-	} texts[] = {
-		{ "endpoint", &config->endpoint },
-		{ "region", &config->region },
-		{ "ca-file", &config->common.ca_file },
-		{ "storage-class", &config->storage_class },
-		{ "sse", &config->encryption },
-		{ "kms-key", &config->kms_key_id },
-	};
+	const char *name;
+	const char **value;
+} text_option;
+
+/* "yes" or "no" */
+static bool
+set_bool(bool *out, const char *value)
+{
+	*out = strcmp(value, "yes") == 0;
+	return *out || strcmp(value, "no") == 0;
+}
+
+/* An option that any cloud has, or one of those texts. */
+static bool
+set_option(const omb_url_option *option, omb_cloud_options *common,
+		   const text_option *text, size_t count)
+{
 	size_t i;
 
-	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+	if (strcmp(option->name, "sole-user") == 0)
+		return set_bool(&common->sole_user, option->value);
+	if (strcmp(option->name, "ca-file") == 0)
 	{
-		if (strcmp(option->name, texts[i].name) == 0)
+		common->ca_file = option->value;
+		return true;
+	}
+	for (i = 0; i < count; i++)
+	{
+		if (strcmp(option->name, text[i].name) == 0)
 		{
-			*texts[i].value = option->value;
+			*text[i].value = option->value;
 			return true;
 		}
 	}
 	return false;
 }
 
-static bool
-set_s3_option(omb_s3_config *config, const omb_url_option *option)
+static omb_status
+invalid_option(const omb_url *url, const omb_url_option *option,
+			   const char *known, omb_error *err)
 {
-	const char *value = option->value;
+	(void) omb_error_set(err, OMB_USAGE,
+						 "invalid option \"%s\" in URL \"%s://%s\"",
+						 option->name, url->scheme, url->host);
+	omb_error_hint(err, "Options are %s, ca-file and sole-user (yes, no).",
+				   known);
+	return err->status;
+}
 
-	if (strcmp(option->name, "style") == 0)
-	{
-		config->style = strcmp(value, "path") == 0 ? OMB_S3_STYLE_PATH :
-													 OMB_S3_STYLE_VIRTUAL;
-		return strcmp(value, "path") == 0 || strcmp(value, "virtual") == 0;
-	}
-	if (strcmp(option->name, "sole-user") == 0)
-	{
-		config->common.sole_user = strcmp(value, "yes") == 0;
-		return config->common.sole_user || strcmp(value, "no") == 0;
-	}
-	return set_s3_text(config, option);
+static bool
+set_style(omb_s3_style *style, const char *value)
+{
+	*style =
+		strcmp(value, "path") == 0 ? OMB_S3_STYLE_PATH : OMB_S3_STYLE_VIRTUAL;
+	return strcmp(value, "path") == 0 || strcmp(value, "virtual") == 0;
 }
 
 static omb_status
-open_s3(const omb_url *url, const char *credentials, omb_store **out,
+open_s3(const omb_url *url, const omb_cloud_options *common, omb_store **out,
 		omb_error *err)
 {
-	omb_s3_config config;
+	omb_s3_config config = { .common = *common, .bucket = url->host };
+	const text_option text[] = {
+		{ "endpoint", &config.endpoint },
+		{ "region", &config.region },
+		{ "storage-class", &config.storage_class },
+		{ "sse", &config.encryption },
+		{ "kms-key", &config.kms_key_id },
+	};
 	size_t i;
 
-	memset(&config, 0, sizeof(config));
-	config.bucket = url->host;
-	config.common.prefix = url->path[0] == '\0' ? NULL : url->path;
-	config.common.credentials_file = credentials;
+	config.common.prefix = url->path;
 	for (i = 0; i < url->option_count; i++)
 	{
-		if (set_s3_option(&config, &url->option[i]))
-			continue;
-		(void) omb_error_set(err, OMB_USAGE,
-							 "invalid option \"%s\" in URL \"s3://%s\"",
-							 url->option[i].name, url->host);
-		omb_error_hint(err, "Options are endpoint, region, style (path, "
-							"virtual), ca-file, storage-class, sse, kms-key "
-							"and sole-user (yes, no).");
-		return err->status;
+		const omb_url_option *option = &url->option[i];
+
+		if (strcmp(option->name, "style") == 0 ?
+				!set_style(&config.style, option->value) :
+				!set_option(option, &config.common, text,
+							sizeof(text) / sizeof(text[0])))
+			return invalid_option(url, option,
+								  "endpoint, region, style (path, virtual), "
+								  "storage-class, sse, kms-key",
+								  err);
 	}
 	if (url->host[0] == '\0')
 		return omb_error_set(err, OMB_USAGE,
@@ -326,21 +361,157 @@ open_s3(const omb_url *url, const char *credentials, omb_store **out,
 	return omb_store_s3_new(&config, out, err);
 }
 
-omb_status
-omb_store_open_url(const char *location, const char *credentials,
-				   omb_store **out, omb_error *err)
+/* azblob://account/container/prefix */
+static omb_status
+open_azure(const omb_url *url, const omb_cloud_options *common,
+		   omb_store **out, omb_error *err)
 {
+	omb_azure_config config = { .common = *common, .account = url->host };
+	const text_option text[] = {
+		{ "endpoint", &config.endpoint },
+		{ "access-tier", &config.access_tier },
+	};
+	size_t len = strcspn(url->path, "/");
+	char *container;
+	size_t i;
+
+	config.common.prefix = url->path + len + (url->path[len] == '/');
+	for (i = 0; i < url->option_count; i++)
+		if (!set_option(&url->option[i], &config.common, text,
+						sizeof(text) / sizeof(text[0])))
+			return invalid_option(url, &url->option[i],
+								  "endpoint, access-tier", err);
+	if (url->host[0] == '\0' || len == 0)
+	{
+		(void) omb_error_set(err, OMB_USAGE,
+							 "the URL \"azblob://%s\" names no container",
+							 url->host);
+		omb_error_hint(err, "Write it as azblob://account/container/prefix.");
+		return err->status;
+	}
+	container = omb_format("%.*s", (int) len, url->path);
+	config.container = container;
+	(void) omb_store_azure_new(&config, out, err);
+	free(container);
+	return err->status;
+}
+
+static omb_status
+open_gcs(const omb_url *url, const omb_cloud_options *common, omb_store **out,
+		 omb_error *err)
+{
+	omb_gcs_config config = { .common = *common, .bucket = url->host };
+	const text_option text[] = {
+		{ "endpoint", &config.endpoint },
+		{ "storage-class", &config.storage_class },
+		{ "kms-key", &config.kms_key },
+	};
+	size_t i;
+
+	config.common.prefix = url->path;
+	for (i = 0; i < url->option_count; i++)
+		if (!set_option(&url->option[i], &config.common, text,
+						sizeof(text) / sizeof(text[0])))
+			return invalid_option(url, &url->option[i],
+								  "endpoint, storage-class, kms-key", err);
+	if (url->host[0] == '\0')
+		return omb_error_set(err, OMB_USAGE,
+							 "the URL \"gs://\" names no bucket");
+	return omb_store_gcs_new(&config, out, err);
+}
+
+/*
+ * Cut "host:port", where an IPv6 address is in brackets, into both; false when
+ * it is neither. Points into text, which is changed; *port may become NULL.
+ */
+static bool
+split_port(char *text, const char **host, const char **port)
+{
+	char *colon = strrchr(text, ':');
+	char *bracket = strchr(text, ']');
+
+	*host = text;
+	*port = NULL;
+	if (text[0] == '[')
+	{
+		if (bracket == NULL || (bracket[1] != '\0' && bracket[1] != ':'))
+			return false;
+		*host = text + 1;
+		*bracket = '\0';
+		colon = bracket[1] == ':' ? bracket + 1 : NULL;
+	}
+	else if (bracket != NULL || strchr(text, ':') != colon)
+		return false;
+	if (colon != NULL)
+	{
+		*colon = '\0';
+		*port = colon + 1;
+	}
+	return true;
+}
+
+/* sftp://user@host:port/directory */
+static omb_status
+open_sftp(const omb_url *url, const omb_cloud_options *common, omb_store **out,
+		  omb_error *err)
+{
+	omb_sftp_config config = { .common = *common, .user = url->user };
+	const text_option text[] = {
+		{ "host-key", &config.host_key },
+		{ "known-hosts", &config.known_hosts },
+	};
+	size_t i;
+
+	config.common.prefix = url->path;
+	for (i = 0; i < url->option_count; i++)
+		if (!set_option(&url->option[i], &config.common, text,
+						sizeof(text) / sizeof(text[0])) ||
+			config.common.ca_file != NULL)
+		{
+			(void) invalid_option(url, &url->option[i], "", err);
+			omb_error_hint(err, "Options are host-key, known-hosts and "
+								"sole-user (yes, no).");
+			return err->status;
+		}
+	if (!split_port(url->host, &config.host, &config.port))
+		return omb_error_set(err, OMB_USAGE, "\"%s\" is no name of a server",
+							 url->host);
+	return omb_store_sftp_new(&config, out, err);
+}
+
+omb_status
+omb_store_open_url_as(const char *location, const char *credentials,
+					  const omb_cloud_options *defaults, omb_store **out,
+					  omb_error *err)
+{
+	omb_cloud_options common = { .prefix = NULL };
 	omb_url url;
 
 	*out = NULL;
 	if (omb_url_parse(location, &url, err) != OMB_OK)
 		return err->status;
+	if (defaults != NULL)
+		common = *defaults;
+	common.credentials_file = credentials;
 	if (strcmp(url.scheme, "file") == 0)
 		*out = omb_store_directory_new(url.path);
 	else if (strcmp(url.scheme, "s3") == 0)
-		(void) open_s3(&url, credentials, out, err);
+		(void) open_s3(&url, &common, out, err);
+	else if (strcmp(url.scheme, "azblob") == 0)
+		(void) open_azure(&url, &common, out, err);
+	else if (strcmp(url.scheme, "gs") == 0)
+		(void) open_gcs(&url, &common, out, err);
+	else if (strcmp(url.scheme, "sftp") == 0)
+		(void) open_sftp(&url, &common, out, err);
 	else
 		(void) unknown_scheme(&url, err);
 	omb_url_clear(&url);
 	return err->status;
+}
+
+omb_status
+omb_store_open_url(const char *location, const char *credentials,
+				   omb_store **out, omb_error *err)
+{
+	return omb_store_open_url_as(location, credentials, NULL, out, err);
 }

@@ -6,7 +6,14 @@
  *   s3://bucket/prefix     ?name=value&name=value for what differs from AWS:
  *                          endpoint, region, style (path, virtual), ca-file,
  *                          storage-class, sse, kms-key, and sole-user=yes
- *                          when no other process uses it (store/s3.h)
+ *                          when no other process uses it (store/cloud.h)
+ *   azblob://account/container/prefix
+ *                          ?endpoint, ca-file, access-tier, sole-user
+ *   gs://bucket/prefix     ?endpoint, ca-file, storage-class, kms-key, sole-user
+ *   sftp://[user@]host[:port]/directory
+ *                          ?host-key (SHA256:..), known-hosts, sole-user; a
+ *                          directory "~/.." is below the one where a login
+ *                          begins (store/sftp.h)
  *
  * A URL is shown in logs, lists of processes and settings, so it holds no
  * secret: these are in the file of credentials.
@@ -14,6 +21,7 @@
 #ifndef OMB_STORE_URL_H
 #define OMB_STORE_URL_H
 
+#include "store/cloudclient.h"
 #include "store/store.h"
 
 #define OMB_URL_OPTIONS_MAX 16
@@ -28,6 +36,7 @@ typedef struct omb_url_option
 typedef struct omb_url
 {
 	char *scheme; /* in lower case; "file" for a plain directory */
+	char *user;	  /* of sftp; NULL when none is named */
 	char *host;	  /* the bucket of s3; "" for a directory */
 	char *path;	  /* of s3 without slashes at both ends; of file as given */
 	omb_url_option option[OMB_URL_OPTIONS_MAX];
@@ -62,5 +71,14 @@ extern char *omb_url_absolute(const char *location);
 extern omb_status omb_store_open_url(const char *location,
 									 const char *credentials, omb_store **out,
 									 omb_error *err);
+
+/*
+ * The same with other defaults for stores in clouds; what the URL says goes
+ * before them.
+ */
+extern omb_status omb_store_open_url_as(const char *location,
+										const char *credentials,
+										const omb_cloud_options *defaults,
+										omb_store **out, omb_error *err);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "repo/revision.h"
 #include "repo/walobject.h"
+#include "repo/watermark.h"
 #include "task/early.h"
 #include "task/facts.h"
 #include "task/removal.h"
@@ -536,7 +537,8 @@ omb_expire(const omb_expire_config *config, omb_expire_result *result,
 	{
 		omb_retain_decide(&e.plan);
 		if (drop_early(&e, err) == OMB_OK && tell_all(&e, err) == OMB_OK &&
-			!config->dry_run && remove_all(&e, err) == OMB_OK)
+			!config->dry_run && remove_all(&e, err) == OMB_OK &&
+			omb_watermark_expire(config->repo, err) == OMB_OK)
 			(void) prune(config, lock, err);
 	}
 	omb_store_unlock(lock);

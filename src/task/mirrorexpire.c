@@ -6,6 +6,7 @@
 #include "base/buffer.h"
 #include "repo/pin.h"
 #include "store/url.h"
+#include "task/mirrorcopy.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,15 @@ typedef struct expiry
 {
 	const omb_mirror_expire_config *config;
 	omb_repository *target;
-	char **unpin; /* ids */
-	size_t unpin_count;
 } expiry;
+
+/* Names of objects. */
+typedef struct names
+{
+	omb_store *not_in; /* only those that this store lacks */
+	char **name;
+	size_t count;
+} names;
 
 /* Open the target's repository, with a lock where the store has but a promise. */
 static omb_status
@@ -29,13 +36,9 @@ open_target(const omb_mirror_expire_config *config, omb_repository **out,
 	char *alone = omb_format("%s%csole-user=yes", config->url,
 							 strchr(config->url, '?') != NULL ? '&' : '?');
 
-	if (directory == NULL &&
-		omb_repository_open_url(alone, config->credentials, config->key_file,
-								NULL, out, err) == OMB_USAGE)
-		omb_error_clear(err);
-	if (err->status == OMB_OK && *out == NULL)
-		(void) omb_repository_open_url(config->url, config->credentials,
-									   config->key_file, NULL, out, err);
+	(void) omb_repository_open_url(directory != NULL ? config->url : alone,
+								   config->credentials, config->key_file, NULL,
+								   out, err);
 	free(alone);
 	free(directory);
 	return err->status;
@@ -44,20 +47,63 @@ open_target(const omb_mirror_expire_config *config, omb_repository **out,
 static omb_status
 note_pin(const omb_store_entry *entry, void *arg, omb_error *err)
 {
-	expiry *e = arg;
+	names *n = arg;
 	omb_object *object;
 
-	if (omb_store_open(e->config->source->store, entry->name, &object, err) ==
-		OMB_OK)
+	if (omb_store_open(n->not_in, entry->name, &object, err) == OMB_OK)
 		omb_object_close(object);
 	else if (err->status == OMB_NOT_FOUND)
 	{
 		omb_error_clear(err);
-		e->unpin =
-			omb_realloc(e->unpin, (e->unpin_count + 1) * sizeof(*e->unpin));
-		e->unpin[e->unpin_count++] =
-			omb_strdup(entry->name + strlen(PIN_FOLDER "/"));
+		n->name = omb_realloc(n->name, (n->count + 1) * sizeof(*n->name));
+		n->name[n->count++] = omb_strdup(entry->name);
 	}
+	return err->status;
+}
+
+static void
+clear_names(names *n)
+{
+	size_t i;
+
+	for (i = 0; i < n->count; i++)
+		free(n->name[i]);
+	free(n->name);
+}
+
+/* Pins that the mirror has not copied yet. */
+static omb_status
+put_pins(expiry *e, omb_error *err)
+{
+	omb_store *from = e->config->source->store;
+	names missing = { e->target->store, NULL, 0 };
+	omb_repository_facts facts;
+	omb_mirror_route route;
+	omb_mirror_copied copied;
+	uint8_t *piece = NULL;
+	size_t i;
+
+	memset(&route, 0, sizeof(route));
+	route.from = from;
+	route.to = e->target->store;
+	if (omb_repository_look(from, &facts, err) == OMB_OK &&
+		omb_store_list(from, PIN_FOLDER, true, note_pin, &missing, err) ==
+			OMB_OK &&
+		missing.count > 0)
+	{
+		memcpy(route.repository_id, facts.id, sizeof(facts.id));
+		piece = omb_malloc(OMB_MIRROR_PIECE);
+	}
+	for (i = 0; i < missing.count && err->status == OMB_OK; i++)
+	{
+		/* it was taken away just now */
+		if (omb_mirror_copy(&route, missing.name[i], piece, &copied, err) ==
+				OMB_NOT_FOUND &&
+			copied.vanished)
+			omb_error_clear(err);
+	}
+	free(piece);
+	clear_names(&missing);
 	return err->status;
 }
 
@@ -65,20 +111,20 @@ note_pin(const omb_store_entry *entry, void *arg, omb_error *err)
 static omb_status
 take_pins(expiry *e, omb_error *err)
 {
+	names extra = { e->config->source->store, NULL, 0 };
 	size_t i;
 
-	(void) omb_store_list(e->target->store, PIN_FOLDER, true, note_pin, e,
+	(void) omb_store_list(e->target->store, PIN_FOLDER, true, note_pin, &extra,
 						  err);
-	for (i = 0; i < e->unpin_count; i++)
+	for (i = 0; i < extra.count && err->status == OMB_OK; i++)
 	{
 		/* what is no pin is left alone */
-		if (err->status == OMB_OK &&
-			(omb_pin_remove(e->target, e->unpin[i], err) == OMB_NOT_FOUND ||
-			 err->status == OMB_USAGE))
+		(void) omb_pin_remove(e->target,
+							  extra.name[i] + strlen(PIN_FOLDER "/"), err);
+		if (err->status == OMB_NOT_FOUND || err->status == OMB_USAGE)
 			omb_error_clear(err);
-		free(e->unpin[i]);
 	}
-	free(e->unpin);
+	clear_names(&extra);
 	return err->status;
 }
 
@@ -131,7 +177,7 @@ omb_mirror_expire(const omb_mirror_expire_config *config,
 	expire.pruned = config->prune ? pruned : NULL;
 	expire.row = note_verdict;
 	expire.arg = &e;
-	if (take_pins(&e, err) == OMB_OK)
+	if (put_pins(&e, err) == OMB_OK && take_pins(&e, err) == OMB_OK)
 		(void) omb_expire(&expire, result, err);
 	/* also what was dropped before something failed */
 	if (config->keep != NULL)

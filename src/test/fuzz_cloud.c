@@ -1,5 +1,5 @@
 /*
- * fuzz_s3.c: what an S3 server answers.
+ * fuzz_cloud.c: what cloud servers answer.
  */
 #include "base/buffer.h"
 #include "store/cloudxml.h"
@@ -21,6 +21,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	(void) omb_cloud_parse_error(data, size, &error);
 	if (omb_cloud_parse_page(data, size, &page))
+		omb_cloud_page_free(&page);
+	if (omb_cloud_parse_blobs(data, size, &page))
 		omb_cloud_page_free(&page);
 	if (omb_cloud_parse_multiparts(data, size, &list))
 		omb_cloud_multiparts_free(&list);

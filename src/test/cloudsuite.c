@@ -1,15 +1,16 @@
 /*
- * s3suite.c: the S3 store against a server, for TAP tests. Not a unit test:
- * what it does is in its arguments, which server in the environment.
+ * cloudsuite.c: a cloud store against a server, for TAP tests. Not a unit test:
+ * what it does is in its arguments, which server in the environment: a URL in
+ * OMB_CLOUD_URL with OMB_CLOUD_CREDENTIALS, or OMB_S3_*.
  *
- *   s3suite create            make the bucket
- *   s3suite policy FILE       say who may do what with it
- *   s3suite suite             what every store promises, and what this one does
- *   s3suite put NAME SIZE     store an object of so many bytes
- *   s3suite get NAME SIZE     read it in pieces and compare
- *   s3suite whole NAME SIZE   read it at once and compare
- *   s3suite list | remove NAME | removeall PREFIX COUNT | sweep SECONDS
- *   s3suite renew FILE        list, which must fail; put FILE in the place of
+ *   cloudsuite create            make the bucket or container
+ *   cloudsuite policy FILE       say who may do what with it
+ *   cloudsuite suite             what every store promises, and what this one does
+ *   cloudsuite put NAME SIZE     store an object of so many bytes
+ *   cloudsuite get NAME SIZE     read it in pieces and compare
+ *   cloudsuite whole NAME SIZE   read it at once and compare
+ *   cloudsuite list | remove NAME | removeall PREFIX COUNT | sweep SECONDS
+ *   cloudsuite renew FILE        list, which must fail; put FILE in the place of
  *                             the credentials; list again
  *
  * The single operations print "status: message" and the rest of an error, and
@@ -18,8 +19,9 @@
 #include "test/storesuite.h"
 
 #include "base/file.h"
-#include "store/s3.h"
+#include "store/azure.h"
 #include "store/s3client.h"
+#include "store/url.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -45,25 +47,36 @@ number(const char *name)
 	return text != NULL ? (uint32_t) strtoul(text, NULL, 10) : 0;
 }
 
-static void
-configure(omb_s3_config *config)
+/* The store that is tested. */
+typedef struct target
 {
-	const char *style = getenv("OMB_S3_STYLE");
-	const char *offset = getenv("OMB_S3_CLOCK_OFFSET");
+	const char *url; /* or NULL, and: */
+	omb_s3_config s3;
+	omb_cloud_options common;
+} target;
 
-	memset(config, 0, sizeof(*config));
+static void
+configure(target *t)
+{
+	omb_s3_config *config = &t->s3;
+	const char *style = getenv("OMB_S3_STYLE");
+	const char *offset = getenv("OMB_CLOUD_CLOCK_OFFSET");
+
+	memset(t, 0, sizeof(*t));
+	t->url = getenv("OMB_CLOUD_URL");
 	config->endpoint = getenv("OMB_S3_ENDPOINT");
 	config->bucket = getenv("OMB_S3_BUCKET");
 	config->common.prefix = getenv("OMB_S3_PREFIX");
 	config->region = getenv("OMB_S3_REGION");
 	config->common.ca_file = getenv("OMB_S3_CA_FILE");
-	config->common.credentials_file = getenv("OMB_S3_CREDENTIALS");
+	config->common.credentials_file = getenv(
+		t->url != NULL ? "OMB_CLOUD_CREDENTIALS" : "OMB_S3_CREDENTIALS");
 	config->common.proxy = getenv("OMB_S3_PROXY");
 	config->storage_class = getenv("OMB_S3_STORAGE_CLASS");
 	config->encryption = getenv("OMB_S3_ENCRYPTION");
 	config->kms_key_id = getenv("OMB_S3_KMS_KEY_ID");
-	config->common.tries = number("OMB_S3_TRIES");
-	config->common.stall_seconds = number("OMB_S3_STALL");
+	config->common.tries = number("OMB_CLOUD_TRIES");
+	config->common.stall_seconds = number("OMB_CLOUD_STALL");
 	config->common.retry_first = 50;
 	config->common.sole_user = true;
 	config->common.clock_offset =
@@ -71,6 +84,16 @@ configure(omb_s3_config *config)
 	if (style != NULL)
 		config->style = strcmp(style, "virtual") == 0 ? OMB_S3_STYLE_VIRTUAL :
 														OMB_S3_STYLE_PATH;
+	t->common = config->common;
+}
+
+static omb_status
+open_target(const target *t, omb_store **store, omb_error *err)
+{
+	if (t->url == NULL)
+		return omb_store_s3_new(&t->s3, store, err);
+	return omb_store_open_url_as(t->url, t->common.credentials_file,
+								 &t->common, store, err);
 }
 
 static int
@@ -90,15 +113,39 @@ report(const omb_error *err)
 	return err->status == OMB_OK ? 0 : 1;
 }
 
+/* What sends requests as they are; of a URL an Azure one. */
+static omb_status
+open_client(const target *t, omb_cloud_client **client, omb_error *err)
+{
+	omb_azure_config config = { .common = t->common };
+	omb_url url;
+
+	*client = NULL;
+	if (t->url == NULL)
+		return omb_s3_client_new(&t->s3, client, err);
+	if (omb_url_parse(t->url, &url, err) != OMB_OK)
+		return err->status;
+	config.account = url.host;
+	config.container = url.path;
+	url.path[strcspn(url.path, "/")] = '\0';
+	config.endpoint = omb_url_option_get(&url, "endpoint");
+	config.common.ca_file = omb_url_option_get(&url, "ca-file");
+	(void) omb_azure_client_new(&config, client, err);
+	omb_url_clear(&url);
+	return err->status;
+}
+
 /* Create the bucket; with a file set its policy. */
 static omb_status
-put_bucket(const omb_s3_config *config, const char *policy, omb_error *err)
+put_bucket(const target *t, const char *policy, omb_error *err)
 {
 	omb_cloud_call call = { .action = "change the bucket", .method = "PUT" };
 	omb_cloud_answer answer = { 0 };
 	omb_buf text = OMB_BUF_INIT;
 	omb_cloud_client *client;
 
+	if (t->url != NULL)
+		call.query = "restype=container";
 	if (policy != NULL)
 	{
 		if (omb_file_read(policy, 65536, &text, err) != OMB_OK)
@@ -107,7 +154,7 @@ put_bucket(const omb_s3_config *config, const char *policy, omb_error *err)
 		call.body = text.data;
 		call.body_len = text.len;
 	}
-	if (omb_s3_client_new(config, &client, err) == OMB_OK)
+	if (open_client(t, &client, err) == OMB_OK)
 		(void) omb_cloud_do(client, &call, &answer, err);
 	omb_cloud_answer_free(&answer);
 	omb_cloud_client_free(client);
@@ -345,18 +392,18 @@ remove_all(omb_store *store, const char *prefix, size_t count, omb_error *err)
 
 /* A new store does not know how fast the server is and cuts into parts. */
 static omb_store *
-fresh(const omb_s3_config *config)
+fresh(const target *t)
 {
 	omb_error err = OMB_ERROR_INIT;
 	omb_store *store;
 
-	if (omb_store_s3_new(config, &store, &err) != OMB_OK)
+	if (open_target(t, &store, &err) != OMB_OK)
 		abort();
 	return store;
 }
 
 static void
-test_sizes(omb_store *known, const omb_s3_config *config)
+test_sizes(omb_store *known, const target *t)
 {
 	static const uint64_t size[] = { 0,
 									 1,
@@ -371,7 +418,7 @@ test_sizes(omb_store *known, const omb_s3_config *config)
 
 	for (i = 0; i < 2 * sizeof(size) / sizeof(size[0]); i++)
 	{
-		omb_store *store = i % 2 == 0 ? known : fresh(config);
+		omb_store *store = i % 2 == 0 ? known : fresh(t);
 		uint64_t bytes = size[i / 2];
 
 		ok(put(store, "big", bytes, &err) == OMB_OK,
@@ -391,11 +438,11 @@ test_sizes(omb_store *known, const omb_s3_config *config)
 }
 
 static void
-test_races(const omb_s3_config *config)
+test_races(const target *t)
 {
 	const char *creates = getenv("OMB_S3_CREATES");
 	bool puts_only = creates != NULL && strcmp(creates, "puts") == 0;
-	omb_store *store = fresh(config);
+	omb_store *store = fresh(t);
 	omb_error err = OMB_ERROR_INIT;
 	int i, won;
 
@@ -420,7 +467,7 @@ test_races(const omb_s3_config *config)
 
 /* An upload of which only parts have come is found, counted and aborted. */
 static void
-test_sweeps(omb_store *store, const omb_s3_config *config)
+test_sweeps(omb_store *store, const target *t)
 {
 	omb_error err = OMB_ERROR_INIT;
 	omb_store_swept swept;
@@ -432,7 +479,7 @@ test_sweeps(omb_store *store, const omb_s3_config *config)
 	char *id = NULL;
 	char *query;
 
-	ok(omb_s3_client_new(config, &client, &err) == OMB_OK &&
+	ok(omb_s3_client_new(&t->s3, &client, &err) == OMB_OK &&
 		   omb_cloud_do(client, &call, &answer, &err) == OMB_OK &&
 		   omb_cloud_parse_upload_id(answer.http.body.data,
 									 answer.http.body.len, &id),
@@ -521,15 +568,16 @@ test_fork(omb_store *store)
 }
 
 static void
-test_lock_needs_a_sole_user(const omb_s3_config *config)
+test_lock_needs_a_sole_user(const target *t)
 {
 	omb_error err = OMB_ERROR_INIT;
-	omb_s3_config other = *config;
+	target other = *t;
 	omb_store *store;
 	omb_lock *lock;
 
+	other.s3.common.sole_user = false;
 	other.common.sole_user = false;
-	ok(omb_store_s3_new(&other, &store, &err) == OMB_OK &&
+	ok(open_target(&other, &store, &err) == OMB_OK &&
 		   omb_store_lock(store, true, &lock, &err) == OMB_REFUSED &&
 		   lock == NULL,
 	   "an exclusive lock is refused");
@@ -541,22 +589,28 @@ test_lock_needs_a_sole_user(const omb_s3_config *config)
 }
 
 static int
-run_suite(const omb_s3_config *config)
+run_suite(const target *t)
 {
 	omb_error err = OMB_ERROR_INIT;
+	omb_store_swept swept;
 	omb_store *store;
 
-	if (!ok(omb_store_s3_new(config, &store, &err) == OMB_OK, "new store"))
+	if (!ok(open_target(t, &store, &err) == OMB_OK, "new store"))
 		return 1;
-	store_suite(store, "S3");
+	store_suite(store, "cloud");
 	test_order(store);
-	test_sizes(store, config);
-	test_races(config);
-	test_sweeps(store, config);
+	test_sizes(store, t);
+	test_races(t);
+	if (t->url == NULL)
+		test_sweeps(store, t);
+	else
+		ok(omb_store_sweep(store, 0, true, &swept, &err) == OMB_OK &&
+			   swept.count == 0,
+		   "there is nothing to sweep");
 	test_replaced(store);
 	test_fork(store);
 	test_pages(store);
-	test_lock_needs_a_sole_user(config);
+	test_lock_needs_a_sole_user(t);
 	omb_store_free(store);
 	return tap_done();
 }
@@ -569,24 +623,24 @@ main(int argc, char **argv)
 	uint64_t size = argc > 3 ? strtoul(argv[3], NULL, 10) : 0;
 	omb_error err = OMB_ERROR_INIT;
 	omb_store_swept swept;
-	omb_s3_config config;
+	target t;
 	omb_store *store;
 
 	(void) signal(SIGPIPE, SIG_IGN);
-	configure(&config);
+	configure(&t);
 	if (strcmp(action, "create") == 0)
 	{
-		(void) put_bucket(&config, NULL, &err);
+		(void) put_bucket(&t, NULL, &err);
 		return report(&err);
 	}
 	if (strcmp(action, "policy") == 0)
 	{
-		(void) put_bucket(&config, name, &err);
+		(void) put_bucket(&t, name, &err);
 		return report(&err);
 	}
 	if (strcmp(action, "suite") == 0)
-		return run_suite(&config);
-	if (omb_store_s3_new(&config, &store, &err) != OMB_OK)
+		return run_suite(&t);
+	if (open_target(&t, &store, &err) != OMB_OK)
 		return report(&err);
 	if (strcmp(action, "put") == 0)
 		(void) put(store, name, size, &err);
@@ -613,13 +667,13 @@ main(int argc, char **argv)
 		else
 		{
 			omb_error_clear(&err);
-			if (rename(name, config.common.credentials_file) != 0)
+			if (rename(name, t.common.credentials_file) != 0)
 				abort();
 			(void) omb_store_list(store, "", true, print_entry, NULL, &err);
 		}
 	}
 	else
-		(void) omb_error_set(&err, OMB_USAGE, "see the top of s3suite.c");
+		(void) omb_error_set(&err, OMB_USAGE, "see the top of cloudsuite.c");
 	omb_store_free(store);
 	return report(&err);
 }

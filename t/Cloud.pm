@@ -1,0 +1,211 @@
+# Cloud.pm: what the tests of stores in clouds share: the program cloudsuite, a
+# proxy that fails, and losing a machine whose repository is mirrored.
+package Cloud;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use File::Path qw(rmtree);
+use FindBin ();
+use IPC::Run ();
+use JSON::PP ();
+use Omb;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+our @EXPORT = qw(suite suite_ok suite_fails write_private start_proxy with_rules
+  requests failures_pass failures_end lose_machine encode);
+
+# environment of the suite, and texts that nothing may show
+our %server;
+our @secrets;
+
+my ($proxy, $rules, $log);
+
+sub write_private
+{
+	my ($path, @lines) = @_;
+	unlink $path;
+	append_to_file($path, join '', map { "$_\n" } @lines);
+	chmod 0600, $path or die "$path: $!";
+	return $path;
+}
+
+sub encode { my ($text) = @_; $text =~ s/([^A-Za-z0-9_.~-])/sprintf '%%%02X', ord $1/ge; return $text }
+
+# Run cloudsuite; returns exit status and what it says.
+sub suite
+{
+	my ($other, @args) = @_;
+	my $out = '';
+	my %with = (%ENV, %server, %$other);
+	delete $with{$_} for grep { !defined $with{$_} } keys %with;
+	local %ENV = %with;
+	my $h = IPC::Run::start([ "$ENV{OMB_BIN}/cloudsuite", @args ], '<', \undef, '>&', \$out, IPC::Run::timeout(180));
+	IPC::Run::finish($h);
+	for my $secret (@secrets)
+	{
+		fail('a secret is shown') if index($out, $secret) >= 0;
+	}
+	return ($? & 127 ? 'signal ' . ($? & 127) : $? >> 8, $out);
+}
+
+sub suite_ok
+{
+	my ($other, $args, $name) = @_;
+	my ($status, $out) = suite($other, @$args);
+	is($status, 0, $name) or diag($out);
+	return $out;
+}
+
+sub suite_fails
+{
+	my ($other, $args, $pattern, $name) = @_;
+	my ($status, $out) = suite($other, @$args);
+	is($status, 1, "$name: it fails");
+	like($out, $pattern, "$name: it says why");
+	return $out;
+}
+
+# ---- a network that fails ----
+
+# A proxy in front of a port; returns its own.
+sub start_proxy
+{
+	my ($base, $upstream) = @_;
+	($rules, $log) = ("$base/rules", "$base/log");
+	with_rules();
+	$proxy = IPC::Run::start([ $^X, "$FindBin::RealBin/faultproxy.pl", "$base/port", $upstream, $rules, $log ],
+		'<', \undef, '>', '/dev/null');
+	for (1 .. 600) { last if -e "$base/port"; usleep(50_000); }
+	return slurp_file("$base/port");
+}
+END { my $status = $?; $proxy->kill_kill if $proxy; $? = $status }
+
+sub with_rules
+{
+	my (@lines) = @_;
+	for my $content ([ $rules, join '', map { "$_\n" } @lines ], [ $log, '' ])
+	{
+		open my $f, '>', $content->[0] or die $!;
+		print $f $content->[1];
+		close $f;
+	}
+	return;
+}
+
+# The requests that were made, a line each.
+sub requests { return slurp_file($log) }
+
+my $n = 0;
+
+# What passes leaves no trace but the time it took. A case is a rule, an action
+# of the suite and a size.
+sub failures_pass
+{
+	my ($through, @cases) = @_;
+	for my $case (@cases)
+	{
+		my ($rule, $action, $bytes) = @$case;
+		my $name = $action =~ /put|remove/ ? 'new' . ++$n : 'whole';
+		with_rules();
+		suite_ok($through, [ 'put', $name, $bytes ], 'an object to be removed') if $action eq 'remove';
+		with_rules($rule);
+		suite_ok({ %$through, OMB_CLOUD_STALL => 2 }, [ $action, $name, $bytes ], "$action of $bytes bytes, $rule");
+		my ($word) = $rule =~ /^(\S+)/;
+		like(requests(), qr/ \Q$word\E$/m, 'that did happen');
+		with_rules();
+		suite_ok($through, [ 'get', $name, $bytes ], 'it is whole') if $action eq 'put';
+		suite_fails($through, [ 'get', $name, $bytes ], qr/^not_found/, 'it is gone') if $action eq 'remove';
+	}
+	return;
+}
+
+# What does not pass is given up, in words, with nothing stored. A case has the
+# words too.
+sub failures_end
+{
+	my ($through, @cases) = @_;
+	for my $case (@cases)
+	{
+		my ($rule, $action, $bytes, $pattern) = @$case;
+		my $name = $action eq 'put' ? 'not' . ++$n : 'whole';
+		with_rules($rule);
+		suite_fails({ %$through, OMB_CLOUD_STALL => 2 }, [ $action, $name, $bytes ], $pattern, "$action of $bytes bytes, $rule");
+		cmp_ok(scalar(split /\n/, requests()), '<', 20, 'it does not spin');
+		with_rules();
+		suite_fails($through, [ 'get', $name, $bytes ], qr/^not_found/, 'nothing was stored') if $action eq 'put';
+	}
+	return;
+}
+
+# ---- losing a machine ----
+
+# Mirror to $shaky, through the proxy, and $direct; lose all but the target,
+# its credentials and the recovery code; restore.
+sub lose_machine
+{
+	my ($base, $direct, $shaky, $credentials) = @_;
+	my $repo = { dir => "$base/repository", key => "$base/key" };
+	my ($status, $out, $err) = program(undef, 'init', '--repository', $repo->{dir}, '--key-file', $repo->{key});
+	my ($code) = $out =~ /^Recovery code:\s+(\S+)$/m;
+	ok($code, 'a repository') or diag($err);
+	write_private("$base/code", $code);
+	my $node = new_node('main', $repo, conf => "autovacuum = off\nomsupply_backup.jobs = 1\n");
+	$node->safe_psql('postgres', q{CREATE TABLE t AS SELECT n, md5(n::text) AS a FROM generate_series(1, 20000) n});
+	$node->safe_psql('postgres', q{SELECT backup_now('first')});
+	my $mirror = sub {
+		my ($to, @options) = @_;
+		local $ENV{OMSUPPLY_BACKUP_CREDENTIALS} = $credentials;
+		my ($s, $o, $e) = program($repo, 'mirror', '--to', $to, '--json', @options);
+		for my $secret (@secrets) { ok(index("$o$e", $secret) < 0, 'no secret is shown'); }
+		return ($s, $o eq '' ? undef : JSON::PP::decode_json($o), $e);
+	};
+
+	with_rules('reset-up=100 times=2 method=PUT', 'lost-reply times=1 skip=2 method=PUT', 'status=503:ServerBusy times=3');
+	my ($s, $result, $e) = $mirror->($shaky);
+	is($s, 0, 'it is mirrored over a network that fails') or diag($e);
+	is($result->{backups_copied}, 1, 'the backup is there');
+	$node->safe_psql('postgres', q{UPDATE t SET a = md5(a) WHERE n < 5000});
+	wait_archived($node);
+	with_rules('status=403:Refused method=PUT times=1000');
+	($s, $result, $e) = $mirror->($shaky);
+	is($s, 1, 'a target that refuses makes it fail');
+	like($e, qr/not complete|given up/, 'it says so');
+	with_rules();
+	$node->safe_psql('postgres', q{SELECT backup_now('second')});
+	$node->safe_psql('postgres', q{INSERT INTO t VALUES (-1, 'last')});
+	wait_archived($node);
+	($s, $result, $e) = $mirror->($direct);
+	is($s, 0, 'the last mirror') or diag($e);
+	is($result->{objects_missing}, 0, 'nothing is missing');
+	($s, $result, $e) = $mirror->($direct, '--check', '--sample', 100);
+	is($s, 0, 'the copy is as it should be') or diag($e);
+
+	my $wanted = fingerprint($node);
+	$node->stop('immediate');
+	rmtree($node->data_dir);
+	rmtree($repo->{dir});
+	unlink $repo->{key};
+	($status, $out, $err) =
+	  program(undef, 'list', '--repository', $direct, '--credentials', $credentials, '--recovery-code-file', "$base/code");
+	is($status, 0, 'the target is listed with the recovery code') or diag($err);
+	like($out, qr/first.*second/s, 'with both backups');
+	program_ok([ 'key', '--repository', $direct, '--credentials', $credentials, '--recovery-code-file', "$base/code", "$base/new key" ],
+		'a new key file is made');
+	with_rules('reset-down=30000 times=3 method=GET', 'status=503:ServerBusy times=3 method=GET');
+	my $restored = restored_node('restored', { dir => $shaky, key => "$base/new key" }, '--credentials', $credentials);
+	with_rules();
+	my $conf = slurp_file($restored->data_dir . '/postgresql.auto.conf');
+	like($conf, qr{--credentials ''\Q$credentials\E''}, 'the server is to fetch WAL from the target');
+	for my $secret (@secrets) { ok(index($conf, $secret) < 0, 'with no secret in its settings'); }
+	start_restored($restored);
+	is(fingerprint($restored), $wanted, 'everything is as it was');
+	prove_sound($restored, 'restored');
+	return;
+}
+
+1;
