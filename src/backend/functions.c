@@ -56,8 +56,8 @@ check_preloaded(void)
 						 "server.")));
 }
 
-static void
-check_repository(void)
+void
+omb_check_repository(void)
 {
 	if (omb_repository[0] == '\0')
 		ereport(ERROR,
@@ -107,7 +107,7 @@ omb_check_ready(void)
 {
 	check_preloaded();
 	check_archiving();
-	check_repository();
+	omb_check_repository();
 }
 
 void
@@ -305,7 +305,7 @@ void
 omb_ask_begin(const char *type)
 {
 	omb_check_version();
-	check_repository();
+	omb_check_repository();
 	omb_agent_start();
 	omb_agent_begin_job(type);
 }

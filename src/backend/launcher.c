@@ -34,6 +34,7 @@
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/survey.h"
+#include "backend/watermark.h"
 
 /* Seconds until the server starts it again after it ended. */
 #define RESTART_SECONDS 5
@@ -349,6 +350,7 @@ omb_launcher_main(Datum arg)
 		omb_survey_step();
 		sleep = omb_mirror_step(run_scheduler());
 		sleep = Min(sleep, omb_notes_step());
+		sleep = Min(sleep, omb_watermark_step());
 		/* requests, the end of a worker and signals set the latch */
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

@@ -125,8 +125,10 @@ typedef struct OmbShared
 	OmbStatus status;
 	OmbSchedulerShared scheduler;
 	OmbTargetsShared targets;
-	uint64 notes_wanted; /* how often somebody wrote a note */
-	uint64 notes_done;	 /* that many of them are in the repository */
+	uint64 notes_wanted;	 /* how often somebody wrote a note */
+	uint64 notes_done;		 /* that many of them are in the repository */
+	uint64 watermarks_done;	 /* number of the worker that last ended well */
+	long watermarks_wait_ms; /* until the next is due, as it said */
 } OmbShared;
 
 /* NULL when the library is not in shared_preload_libraries. */

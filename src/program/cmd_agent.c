@@ -651,6 +651,41 @@ run_notes(const agent_job *job, omb_error *err)
 	return err->status;
 }
 
+static omb_status
+send_watermark(const omb_watermark *mark, void *arg, omb_error *err)
+{
+	omb_agent_begin("watermark");
+	omb_agent_text("name", mark->name);
+	omb_agent_i64("time", mark->time);
+	omb_agent_lsn("lsn", mark->lsn);
+	omb_agent_u64("timeline", mark->timeline);
+	omb_agent_text("value", mark->value);
+	omb_agent_end();
+	return OMB_OK;
+}
+
+static omb_status
+run_watermarks(const agent_job *job, omb_error *err)
+{
+	const char *name = job_text(job, "name");
+	omb_repository *repo;
+	int64_t from, to;
+
+	if (!omb_fields_get_i64(&job->fields, "from", &from) ||
+		!omb_fields_get_i64(&job->fields, "to", &to))
+		return invalid("from", err);
+	if (open_owned(job, false, &repo, err) != OMB_OK)
+		return err->status;
+	if (omb_watermark_list(repo, name[0] ? name : NULL, from, to,
+						   send_watermark, NULL, err) == OMB_OK)
+	{
+		omb_agent_begin("done");
+		omb_agent_end();
+	}
+	omb_repository_free(repo);
+	return err->status;
+}
+
 int
 omb_command_agent(int argc, char **argv)
 {
@@ -658,13 +693,21 @@ omb_command_agent(int argc, char **argv)
 	{
 		const char *type;
 		omb_status (*run)(const agent_job *job, omb_error *err);
-	} types[] = { { "backup", run_backup },	  { "archive", run_archive },
-				  { "list", run_list },		  { "adopt", run_adopt },
-				  { "expire", run_expire },	  { "pin", run_pin },
-				  { "unpin", run_pin },		  { "survey", run_survey },
-				  { "confirm", run_confirm }, { "gap", run_gap },
-				  { "verify", run_verify },	  { "mirror", run_mirror },
-				  { "probe", run_probe },	  { "notes", run_notes } };
+	} types[] = { { "backup", run_backup },
+				  { "archive", run_archive },
+				  { "list", run_list },
+				  { "adopt", run_adopt },
+				  { "expire", run_expire },
+				  { "pin", run_pin },
+				  { "unpin", run_pin },
+				  { "survey", run_survey },
+				  { "confirm", run_confirm },
+				  { "gap", run_gap },
+				  { "verify", run_verify },
+				  { "mirror", run_mirror },
+				  { "probe", run_probe },
+				  { "notes", run_notes },
+				  { "watermarks", run_watermarks } };
 	agent_job job;
 	omb_error err = OMB_ERROR_INIT;
 	const char *type;
