@@ -1146,7 +1146,7 @@ test_probe(void)
 		done = omb_store_fault_count(store) < at;
 		seen_all = done || errors > 0;
 	}
-	ok(seen_all && at > 10, "every failure is seen_all (%" PRIu64 ")", at);
+	ok(seen_all && at > 10, "every failure is told (%" PRIu64 ")", at);
 	omb_store_fault_set(store, 0, false);
 	omb_store_fault_keep(store, "probe/");
 	ok(probe_store(store, &rows) == 0 &&
