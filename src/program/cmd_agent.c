@@ -725,22 +725,16 @@ omb_command_agent(int argc, char **argv)
 	{
 		const char *type;
 		omb_status (*run)(const agent_job *job, omb_error *err);
-	} types[] = { { "backup", run_backup },
-				  { "files", run_files },
-				  { "archive", run_archive },
-				  { "list", run_list },
-				  { "adopt", run_adopt },
-				  { "expire", run_expire },
-				  { "pin", run_pin },
-				  { "unpin", run_pin },
-				  { "survey", run_survey },
-				  { "confirm", run_confirm },
-				  { "gap", run_gap },
-				  { "verify", run_verify },
-				  { "mirror", run_mirror },
-				  { "probe", run_probe },
-				  { "notes", run_notes },
-				  { "watermarks", run_watermarks } };
+	} types[] = {
+		{ "backup", run_backup },	{ "files", run_files },
+		{ "archive", run_archive }, { "list", run_list },
+		{ "adopt", run_adopt },		{ "expire", run_expire },
+		{ "pin", run_pin },			{ "unpin", run_pin },
+		{ "survey", run_survey },	{ "confirm", run_confirm },
+		{ "gap", run_gap },			{ "verify", run_verify },
+		{ "mirror", run_mirror },	{ "probe", run_probe },
+		{ "notes", run_notes },		{ "watermarks", run_watermarks }
+	};
 	agent_job job;
 	omb_error err = OMB_ERROR_INIT;
 	const char *type;
