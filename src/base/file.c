@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -289,6 +290,23 @@ omb_open_below(int directory, const char *path, int flags, mode_t mode)
 		at = next;
 		path += len + 1;
 	}
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	/* what vanishes by itself is gone, too */
+	return remove(path) == 0 || errno == ENOENT ? 0 : -1;
+}
+
+omb_status
+omb_tree_remove(const char *path, omb_error *err)
+{
+	if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0 &&
+		errno != ENOENT)
+		return omb_error_set_errno(err, errno,
+								   "could not remove directory \"%s\"", path);
+	return OMB_OK;
 }
 
 bool

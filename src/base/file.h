@@ -54,6 +54,9 @@ extern omb_status omb_directory_sync(const char *path, omb_error *err);
 extern omb_status omb_directory_is_empty(const char *path, bool *empty,
 										 omb_error *err);
 
+/* Remove a directory and all that is in it, following no link. */
+extern omb_status omb_tree_remove(const char *path, omb_error *err);
+
 /* A relative path without "", "." and ".." components. */
 extern bool omb_path_is_safe(const char *path);
 

@@ -90,6 +90,25 @@ check_delta(const restore *r, omb_error *err)
 /* ---- reading the manifest before copying ---- */
 
 static omb_status
+add_space(restore *r, const omb_entry *link, omb_error *err)
+{
+	const omb_restore_config *config = r->config;
+	const char *oid = link->path + strlen("pg_tblspc/");
+	omb_tablespace_move move;
+	char *path;
+
+	if (config->space_dir == NULL)
+		return omb_spaces_add(&r->spaces, oid, link->target, config->move,
+							  config->move_count, err);
+	path = omb_format("%s/%s", config->space_dir, oid);
+	move.from = link->target;
+	move.to = path;
+	(void) omb_spaces_add(&r->spaces, oid, link->target, &move, 1, err);
+	free(path);
+	return err->status;
+}
+
+static omb_status
 survey_entry(restore *r, omb_entry *entry, omb_error *err)
 {
 	const char *rest;
@@ -104,8 +123,7 @@ survey_entry(restore *r, omb_entry *entry, omb_error *err)
 			return omb_error_set(err, OMB_DAMAGED,
 								 "the backup has a link at \"%s\"",
 								 entry->path);
-		return omb_spaces_add(&r->spaces, entry->path + 10, entry->target,
-							  r->config->move, r->config->move_count, err);
+		return add_space(r, entry, err);
 	}
 	if (entry->root == OMB_ROOT_LAST &&
 		strcmp(entry->path, OMB_CONTROL_PATH) == 0)

@@ -25,6 +25,7 @@ typedef struct omb_restore_config
 	const char *target_action;
 	const omb_tablespace_move *move;
 	size_t move_count;
+	const char *space_dir;		 /* all tablespaces go here, by oid; or NULL */
 	const char *const *database; /* only these, unless database_count is 0 */
 	size_t database_count;
 	int jobs;
