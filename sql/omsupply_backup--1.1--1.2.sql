@@ -470,6 +470,13 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value',
 				  HINT = 'Use "omsupply" (omSupply was restored), "msupply" (mSupply was), "both", "remote" (a remote site was), or "retry" (integrate again what failed).';
 	END IF;
+	/* one that has just left may be seen for a moment */
+	FOR n IN 1 .. CASE WHEN dry_run THEN 0 ELSE 50 END LOOP
+		PERFORM pg_stat_clear_snapshot();
+		EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity AS a
+							   WHERE a.datname = current_database() AND a.backend_type = 'client backend' AND a.pid <> pg_backend_pid());
+		PERFORM pg_sleep(0.1);
+	END LOOP;
 	SELECT string_agg(format('process %s (%s)', a.pid, coalesce(nullif(a.application_name, ''), 'no name')), ', ') INTO others
 	  FROM pg_stat_activity AS a
 	 WHERE a.datname = current_database() AND a.backend_type = 'client backend' AND a.pid <> pg_backend_pid();
