@@ -318,7 +318,7 @@ learn_clock(omb_cloud_attempt *a, learned *known)
 	int64_t date, difference;
 
 	if (a->answer->http.status != 403 || known->clock ||
-		!omb_http_date(&a->answer->http, &date))
+		a->call->url != NULL || !omb_http_date(&a->answer->http, &date))
 		return false;
 	difference = date - a->time;
 	if (difference < SKEW && difference > -SKEW)
@@ -518,6 +518,10 @@ omb_cloud_do(omb_cloud_client *client, const omb_cloud_call *call,
 	next_step step;
 	size_t before;
 
+	/* once, and with no lock held: bodies are large */
+	if (client->provider->signs_body && call->url == NULL)
+		omb_s3_hash(call->body_len > 0 ? call->body : "", call->body_len,
+					a.hash);
 	omb_retry_begin(&retry, &client->policy);
 	for (;;)
 	{

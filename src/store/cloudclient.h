@@ -13,6 +13,7 @@
 #include "store/credentials.h"
 #include "store/http.h"
 #include "store/retry.h"
+#include "store/s3sign.h"
 #include "store/store.h"
 
 #include <pthread.h>
@@ -61,8 +62,9 @@ typedef struct omb_cloud_attempt
 	size_t done;   /* bytes read by tries before */
 	int64_t time;  /* that is signed */
 	unsigned keys; /* which keys signed it, omb_cloud_client.keys_read */
-	char *region;  /* the provider's own: what it took the bucket to be in */
-	omb_buf url;   /* made by the provider, as is: */
+	char hash[OMB_S3_HASH_TEXT]; /* of the body, when the provider signs it */
+	char *region; /* the provider's own: what it took the bucket to be in */
+	omb_buf url;  /* made by the provider, as is: */
 	char *header[OMB_CLOUD_HEADERS + 1];
 	size_t header_count;
 	unsigned learned; /* the provider's own: how often it learned from answers
@@ -94,6 +96,7 @@ typedef struct omb_cloud_provider
 	const char *mark;		 /* name of the header for the upload's mark */
 	const char *create_only; /* header: fail where an object is there */
 	const char *absent;		 /* code of the error: no such object */
+	bool signs_body;		 /* SHA-256 of bodies is wanted */
 	uint64_t part_size;		 /* at least so much is in a part */
 	unsigned parts_max;
 
@@ -127,7 +130,8 @@ typedef struct omb_cloud_provider
 							 omb_error *err);
 	/*
 	 * Describe the request that makes the object appear; text holds what it
-	 * needs. With last_carries it has the last part, which is not sent before.
+	 * needs. With last_carries it has the last part, which is not sent before,
+	 * and the condition was given at the beginning.
 	 */
 	void (*parts_finish)(const omb_cloud_client *client,
 						 omb_cloud_parts *parts, omb_cloud_call *call,
