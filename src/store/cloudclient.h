@@ -9,11 +9,11 @@
 #ifndef OMB_STORE_CLOUDCLIENT_H
 #define OMB_STORE_CLOUDCLIENT_H
 
+#include "codec/crypto.h"
 #include "store/cloudxml.h"
 #include "store/credentials.h"
 #include "store/http.h"
 #include "store/retry.h"
-#include "store/s3sign.h"
 #include "store/store.h"
 
 #include <pthread.h>
@@ -59,12 +59,12 @@ typedef struct omb_cloud_attempt
 	omb_cloud_client *client;
 	const omb_cloud_call *call;
 	omb_cloud_answer *answer;
-	size_t done;   /* bytes read by tries before */
-	int64_t time;  /* that is signed */
+	size_t done;						/* bytes read by tries before */
+	int64_t time;						/* that is signed */
+	char hash[2 * OMB_SHA256_SIZE + 1]; /* of the body, where it is signed */
 	unsigned keys; /* which keys signed it, omb_cloud_client.keys_read */
-	char hash[OMB_S3_HASH_TEXT]; /* of the body, when the provider signs it */
-	char *region; /* the provider's own: what it took the bucket to be in */
-	omb_buf url;  /* made by the provider, as is: */
+	char *region;  /* the provider's own: what it took the bucket to be in */
+	omb_buf url;   /* made by the provider, as is: */
 	char *header[OMB_CLOUD_HEADERS + 1];
 	size_t header_count;
 	unsigned learned; /* the provider's own: how often it learned from answers
@@ -96,7 +96,7 @@ typedef struct omb_cloud_provider
 	const char *mark;		 /* name of the header for the upload's mark */
 	const char *create_only; /* header: fail where an object is there */
 	const char *absent;		 /* code of the error: no such object */
-	bool signs_body;		 /* SHA-256 of bodies is wanted */
+	bool signs_body;		 /* omb_cloud_attempt.hash is needed */
 	uint64_t part_size;		 /* at least so much is in a part */
 	unsigned parts_max;
 
@@ -184,6 +184,9 @@ struct omb_cloud_client
 	char *location; /* "scheme://..", for messages */
 	char *prefix;	/* "prefix/", or "" */
 	char *credentials_file;
+	bool (*cancelled)(void *arg);
+	void *arg;
+	volatile bool stopped;
 	char *option[OMB_CLOUD_OPTIONS]; /* headers of new objects, then NULL */
 	bool sole_user;
 	uint64_t part_size;
@@ -201,6 +204,8 @@ extern omb_cloud_client *omb_cloud_client_new(
 /* New objects get this header, when value is none of NULL. */
 extern void omb_cloud_client_option(omb_cloud_client *client, const char *name,
 									const char *value);
+/* Whatever is being asked ends soon, and nothing is asked any more. */
+extern void omb_cloud_client_stop(omb_cloud_client *client);
 extern void omb_cloud_client_free(omb_cloud_client *client);
 
 /*

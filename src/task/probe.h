@@ -38,6 +38,8 @@ typedef struct omb_probe_config
  * of those is returned.
  */
 extern int omb_probe(const omb_probe_config *config);
+/* The same with a store that is open; url and credentials do not matter. */
+extern int omb_probe_store(const omb_probe_config *config, omb_store *store);
 
 /* "ok", "warning", "error", "skipped" */
 extern const char *omb_probe_word(omb_probe_result result);
