@@ -118,6 +118,41 @@ GRANT EXECUTE ON FUNCTION backup_target_status_row(pg_catalog.text) TO pg_monito
 
 -- files
 
+CREATE TABLE backup_file_set (
+	name pg_catalog.text PRIMARY KEY,
+	path pg_catalog.text NOT NULL,
+	exclude pg_catalog.text[] NOT NULL DEFAULT '{}',
+	is_enabled pg_catalog.bool NOT NULL DEFAULT true
+);
+COMMENT ON TABLE backup_file_set
+IS 'directories of the application that are backed up with the database; a change takes effect when it is committed';
+
+CREATE FUNCTION backup_file_set_check()
+RETURNS pg_catalog.trigger
+AS 'MODULE_PATHNAME', 'omb_file_set_check'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION backup_file_set_check()
+IS 'trigger: refuses mistakes in backup_file_set';
+CREATE TRIGGER backup_file_set_check
+BEFORE INSERT OR UPDATE ON backup_file_set
+FOR EACH ROW EXECUTE FUNCTION backup_file_set_check();
+CREATE TRIGGER backup_file_set_changed
+AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON backup_file_set
+FOR EACH STATEMENT EXECUTE FUNCTION backup_schedule_changed();
+SELECT pg_catalog.pg_extension_config_dump('backup_file_set', '');
+
+CREATE FUNCTION backup_files(wait pg_catalog.bool DEFAULT true)
+RETURNS pg_catalog.text
+AS 'MODULE_PATHNAME', 'omb_backup_files'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION backup_files(pg_catalog.bool)
+IS 'back up the application''s files now, without the database; returns the id';
+
+REVOKE ALL ON backup_file_set FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_file_set_check() FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_files(pg_catalog.bool) FROM PUBLIC;
+GRANT SELECT ON backup_file_set TO pg_monitor;
+
 -- marks, watermarks
 
 CREATE FUNCTION backup_mark(name pg_catalog.text,
@@ -316,11 +351,21 @@ SELECT current_database() AS database, now.horizon, floor.cursor AS floor, now.f
 	  FROM backup_current_incarnation() AS c
 	ON CONFLICT (is_only) DO UPDATE
 	   SET base_dir = coalesce(EXCLUDED.base_dir, backup_incarnation.base_dir);
+	IF backup_preset_omsupply.base_dir IS NOT NULL THEN
+		INSERT INTO backup_file_set (name, path, exclude)
+		VALUES ('omsupply', backup_preset_omsupply.base_dir, '{static_files/tmp,.tmp*,db_export.dump,log}')
+		ON CONFLICT (name) DO UPDATE
+		   SET path = EXCLUDED.path, exclude = EXCLUDED.exclude, is_enabled = true;
+		IF NOT EXISTS (SELECT FROM backup_schedule AS s WHERE s.job = 'files') THEN
+			INSERT INTO backup_schedule (name, job, cron, is_enabled)
+			VALUES ('files', 'files', '*/15 * * * *', true);
+		END IF;
+	END IF;
 	RETURN format('omSupply %s.x', line);
 END
 $preset$;
 COMMENT ON FUNCTION backup_preset_omsupply(pg_catalog.text)
-IS 'set everything up for omSupply: watermarks, and the protection after a restore';
+IS 'set everything up for omSupply: watermarks, the protection after a restore, and with base_dir its files';
 
 -- What is known of the changelog: what was restored, what there was before.
 CREATE FUNCTION backup_realign_facts(highest pg_catalog.int8, lost_until pg_catalog.timestamptz,

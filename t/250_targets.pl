@@ -273,6 +273,18 @@ ok(!kill(0, $agent), 'with the server the agent ends');
 $node->start;
 wait_complete('disk', 'and comes back');
 
+# ---- emptied on purpose ----
+
+sql(q{UPDATE backup_target SET is_enabled = false WHERE name = 'disk'});
+wait_until(q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'omsupply_backup mirror'}, 'not at work');
+rmtree($copy);
+mkdir $copy or die;
+sql(q{UPDATE backup_target SET is_enabled = true WHERE name = 'disk'});
+wait_state('disk', 'blocked', 'a target that was emptied');
+program_ok([ 'mirror', '--from', $repo->{dir}, '--to', "file://$base/second%20disk", '--reconcile' ], 'is filled by hand', $repo);
+wait_reloading(q{SELECT state = 'ok' AND objects_waiting = 0 FROM backup_target_status WHERE name = 'disk'}, 'and kept up to date again');
+verifies($copy, 'the copy verifies');
+
 # ---- a dump has no secrets and can be restored ----
 
 my ($dump) = run_command([ 'pg_dump', '-h', $node->host, '-p', $node->port, '--data-only', '-t', 'backup_target', 'postgres' ]);

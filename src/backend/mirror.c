@@ -648,6 +648,7 @@ static struct
 static bool
 start_worker(int i)
 {
+	OmbTarget *target = &omb_shared->targets.target[i];
 	BackgroundWorker worker;
 
 	memset(&worker, 0, sizeof(worker));
@@ -665,6 +666,16 @@ start_worker(int i)
 	if (RegisterDynamicBackgroundWorker(&worker, &launcher.handle[i]))
 		return true;
 	launcher.handle[i] = NULL;
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	target->state = OMB_TARGET_FAILING;
+	if (target->failing_since == 0)
+		target->failing_since = GetCurrentTimestamp();
+	target->last_error_at = GetCurrentTimestamp();
+	strlcpy(target->last_error, "all background worker slots are taken",
+			sizeof(target->last_error));
+	strlcpy(target->hint, "Increase \"max_worker_processes\".",
+			sizeof(target->hint));
+	LWLockRelease(omb_shared->lock);
 	if (!launcher.warned)
 		ereport(WARNING,
 				(errmsg("could not start a worker to copy the repository to "

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -251,6 +252,44 @@ omb_directory_is_empty(const char *path, bool *empty, omb_error *err)
 								   "could not read directory \"%s\"", path);
 	(void) closedir(dir);
 	return err->status;
+}
+
+int
+omb_open_below(int directory, const char *path, int flags, mode_t mode)
+{
+	int at = directory;
+	int saved;
+
+	for (;;)
+	{
+		size_t len = strcspn(path, "/");
+		bool last = path[len] == '\0';
+		char name[NAME_MAX + 1];
+		int next;
+
+		if (len > NAME_MAX)
+		{
+			next = -1;
+			errno = ENAMETOOLONG;
+		}
+		else
+		{
+			memcpy(name, path, len);
+			name[len] = '\0';
+			next = openat(at, len == 0 ? "." : name,
+						  (last ? flags : O_PATH | O_DIRECTORY) | O_NOFOLLOW |
+							  O_CLOEXEC,
+						  mode);
+		}
+		saved = errno;
+		if (at != directory)
+			(void) close(at);
+		errno = saved;
+		if (next < 0 || last)
+			return next;
+		at = next;
+		path += len + 1;
+	}
 }
 
 static int

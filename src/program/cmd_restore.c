@@ -3,6 +3,7 @@
  */
 #include "program/commands.h"
 #include "program/display.h"
+#include "program/filesoptions.h"
 #include "program/options.h"
 #include "program/recoverytarget.h"
 
@@ -41,6 +42,7 @@ typedef struct arguments
 	const char *jobs;
 	omb_value_list maps;
 	omb_value_list databases;
+	omb_files_options files;
 	bool take_over;
 	bool manifest;
 	bool delta;
@@ -199,6 +201,8 @@ show_result(const omb_restore_config *config, omb_restore_result *result,
 			   config->pgdata);
 		if (result->is_delta)
 			show_delta_plan(&result->delta, removals);
+		if (config->files != NULL)
+			omb_files_show(&result->files_result, true);
 		if (result->wal_saved > 0)
 			printf("%" PRIu64 " of those are WAL that is not in the "
 				   "repository: it would be moved to \"%s.wal\".\n",
@@ -223,6 +227,8 @@ show_result(const omb_restore_config *config, omb_restore_result *result,
 			   "the repository are in\n\"%s.wal\". To recover to their end, "
 			   "put them into pg_wal before the first start.\n",
 			   result->wal_saved, config->pgdata);
+	if (config->files != NULL)
+		omb_files_show(&result->files_result, false);
 	if (result->config_files)
 		printf("Configuration files that were outside the data directory are "
 			   "in\n\"%s.config\"; put them back or use those of this "
@@ -245,6 +251,47 @@ show_result(const omb_restore_config *config, omb_restore_result *result,
 			   "execute\n\"SELECT backup_adopt()\" on it.\n");
 }
 
+/* The application's files alone, without a server. */
+static omb_status
+restore_files(arguments *args, restore_state *state, omb_error *err)
+{
+	omb_restore_files_config *config = &args->files.config;
+	omb_restore_files_result result;
+	omb_target target;
+	omb_lock *lock = NULL;
+
+	if (omb_recovery_options_read(&args->target, &target, err) != OMB_OK)
+		return err->status;
+	if ((target.kind != OMB_TARGET_END && target.kind != OMB_TARGET_TIME) ||
+		args->backup != NULL)
+	{
+		(void) omb_error_set(err, OMB_USAGE,
+							 "files alone are restored to a time");
+		omb_error_hint(err, "Use --target-time, or add --pgdata.");
+		return err->status;
+	}
+	config->from = config->until =
+		target.kind == OMB_TARGET_TIME ? target.time : INT64_MAX;
+	config->delta = args->delta;
+	config->progress = show_progress;
+	config->arg = state;
+	if (omb_repository_options_open(&args->where, &config->repo, err) !=
+		OMB_OK)
+		return err->status;
+	if (omb_store_lock(config->repo->store, false, &lock, err) == OMB_OK &&
+		omb_restore_files_check(config, &result, err) == OMB_OK &&
+		!args->dry_run)
+		(void) omb_restore_files(config, &result, err);
+	omb_display_end(&state->display);
+	if (err->status == OMB_OK)
+		omb_files_show(&result, args->dry_run);
+	if (err->status == OMB_OK && args->dry_run)
+		printf("Dry run: nothing was written.\n");
+	omb_store_unlock(lock);
+	omb_repository_free(config->repo);
+	return err->status;
+}
+
 static omb_status
 run(arguments *args, omb_error *err)
 {
@@ -263,7 +310,11 @@ run(arguments *args, omb_error *err)
 	memset(&result, 0, sizeof(result));
 	memset(&state, 0, sizeof(state));
 	omb_display_init(&state.display, false);
-	if (pgdata == NULL)
+	if (omb_files_options_read(&args->files, err) != OMB_OK)
+		;
+	else if (pgdata == NULL && args->files.given)
+		(void) restore_files(args, &state, err);
+	else if (pgdata == NULL)
 		(void) omb_error_set(err, OMB_USAGE, "--pgdata is missing");
 	else if (omb_recovery_options_read(&args->target, &config.target, err) ==
 				 OMB_OK &&
@@ -304,6 +355,7 @@ run(arguments *args, omb_error *err)
 		config.write_manifest = args->manifest;
 		config.delta = args->delta;
 		config.dry_run = args->dry_run;
+		config.files = args->files.given ? &args->files.config : NULL;
 		config.progress = show_progress;
 		config.removal = show_removal;
 		config.arg = &state;
@@ -316,6 +368,7 @@ run(arguments *args, omb_error *err)
 	omb_backup_info_clear(&result.info);
 	omb_repository_free(config.repo);
 	free_maps(moves, args->maps.count);
+	omb_files_options_free(&args->files);
 	free(args->maps.value);
 	free(args->databases.value);
 	free(location);
@@ -343,6 +396,7 @@ omb_command_restore(int argc, char **argv)
 		  "put a tablespace elsewhere; may repeat", NULL, NULL, &args.maps },
 		{ "database", "NAME", "only this database; may repeat", NULL, NULL,
 		  &args.databases },
+		OMB_FILES_OPTIONS(args.files),
 		{ "jobs", "N", "threads; default one per core, at most 8", &args.jobs,
 		  NULL, NULL },
 		{ "take-over", NULL, "the restored server replaces the original", NULL,

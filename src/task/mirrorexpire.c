@@ -133,7 +133,9 @@ note_verdict(const omb_expire_row *row, void *arg)
 {
 	expiry *e = arg;
 
-	if (e->config->keep != NULL && strcmp(row->object, "backup") == 0 &&
+	if (e->config->keep != NULL &&
+		(strcmp(row->object, "backup") == 0 ||
+		 strcmp(row->object, "files") == 0) &&
 		strcmp(row->verdict, "drop") == 0)
 		omb_mirror_keep_dropped(e->config->keep, row->name);
 }

@@ -360,6 +360,15 @@ omb_probe_policy(const char *url)
 			"\"s3:AbortMultipartUpload\", \"s3:ListMultipartUploadParts\" ], "
 			"\"Resource\": \"arn:aws:s3:::%s%s%s/*\" } ] }",
 			parsed.host, parsed.host, slash, parsed.path);
+	else if (strcmp(parsed.scheme, "azblob") == 0)
+		policy = omb_format("a SAS token with permissions rcwdl on the "
+							"container \"%.*s\" of account \"%s\"",
+							(int) strcspn(parsed.path, "/"), parsed.path,
+							parsed.host);
+	else if (strcmp(parsed.scheme, "gs") == 0)
+		policy = omb_format("roles/storage.objectUser on the bucket \"%s\" "
+							"(storage.objects.create, get, list, delete)",
+							parsed.host);
 	omb_url_clear(&parsed);
 	return policy;
 }

@@ -45,8 +45,8 @@ extern int omb_probe_store(const omb_probe_config *config, omb_store *store);
 extern const char *omb_probe_word(omb_probe_result result);
 
 /*
- * The least permissions that a bucket of S3 has to give, as a policy in JSON,
- * in new memory; NULL when the URL is none of S3.
+ * The least permissions that a cloud has to give, for S3 as a policy in JSON, in
+ * new memory; NULL when the URL is none of a cloud.
  */
 extern char *omb_probe_policy(const char *url);
 

@@ -897,6 +897,31 @@ test_short_rounds(void)
 	world_free(&w);
 }
 
+/* With a limit that makes each object last longer than a round. */
+static void
+test_low_limit(void)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_repository *repo = new_repository(omb_store_memory_new());
+	omb_store *to = omb_store_memory_new();
+	omb_mirror_config config;
+	omb_mirror_result result;
+	unsigned i;
+
+	for (i = 0; i < 4; i++)
+		put_backup(repo, i, 10, 30000);
+	put_wal(repo, 10, 13, 100);
+	set_config(&config, repo, to, true);
+	config.jobs = 4;
+	config.limit = 60000;
+	config.round_seconds = 0;
+	ok(mirror_with(&config, &result, &err) == OMB_OK && result.backups == 4 &&
+		   result.missing == 0 && has_wal(to, 10, 13),
+	   "a low limit does not keep anything away");
+	omb_store_free(to);
+	omb_repository_free(repo);
+}
+
 /* ---- a target with rules of its own ---- */
 
 static size_t
@@ -1121,7 +1146,7 @@ test_probe(void)
 		done = omb_store_fault_count(store) < at;
 		seen_all = done || errors > 0;
 	}
-	ok(seen_all && at > 10, "every failure is seen_all (%" PRIu64 ")", at);
+	ok(seen_all && at > 10, "every failure is told (%" PRIu64 ")", at);
 	omb_store_fault_set(store, 0, false);
 	omb_store_fault_keep(store, "probe/");
 	ok(probe_store(store, &rows) == 0 &&
@@ -1253,6 +1278,7 @@ main(void)
 	test_lost();
 	test_newest();
 	test_short_rounds();
+	test_low_limit();
 	test_rules();
 	test_session();
 	test_probe();
