@@ -174,3 +174,4 @@ check-cloud: instroot build/tests/faultshim.so build/tests/cloudsuite
 bench: instroot
 	@bench/full.sh
 	@bench/incremental.sh
+	@bench/cloud.sh

@@ -103,6 +103,15 @@ or_default(uint32_t value, uint32_t other)
 	return value != 0 ? value : other;
 }
 
+static bool
+is_cancelled(void *arg)
+{
+	omb_cloud_client *client = arg;
+
+	return client->stopped ||
+		   (client->cancelled != NULL && client->cancelled(client->arg));
+}
+
 omb_cloud_client *
 omb_cloud_client_new(const omb_cloud_provider *provider, void *own,
 					 const char *where, const omb_cloud_options *options)
@@ -116,15 +125,17 @@ omb_cloud_client_new(const omb_cloud_provider *provider, void *own,
 	http.proxy = options->proxy;
 	http.connect_seconds = or_default(options->connect_seconds, 10);
 	http.stall_seconds = or_default(options->stall_seconds, 60);
-	http.cancelled = options->cancelled;
-	http.arg = options->arg;
+	c->cancelled = options->cancelled;
+	c->arg = options->arg;
+	http.cancelled = is_cancelled;
+	http.arg = c;
 	c->http = omb_http_new(&http);
 	c->policy.tries = or_default(options->tries, 8);
 	c->policy.first = or_default(options->retry_first, 200);
 	c->policy.longest = 20000;
 	c->policy.seconds = or_default(options->retry_seconds, 120);
-	c->policy.cancelled = options->cancelled;
-	c->policy.arg = options->arg;
+	c->policy.cancelled = is_cancelled;
+	c->policy.arg = c;
 	c->prefix = options->prefix != NULL && *options->prefix != '\0' ?
 					omb_format("%s/", options->prefix) :
 					omb_strdup("");
@@ -140,6 +151,12 @@ omb_cloud_client_new(const omb_cloud_provider *provider, void *own,
 	c->clock_offset = options->clock_offset * 1000000;
 	(void) pthread_mutex_init(&c->lock, NULL);
 	return c;
+}
+
+void
+omb_cloud_client_stop(omb_cloud_client *client)
+{
+	client->stopped = true;
 }
 
 void
@@ -514,10 +531,18 @@ omb_cloud_do(omb_cloud_client *client, const omb_cloud_call *call,
 {
 	omb_cloud_attempt a = { .client = client, .call = call, .answer = answer };
 	learned known = { false, false };
+	uint8_t digest[OMB_SHA256_SIZE];
 	omb_retry retry;
 	next_step step;
 	size_t before;
 
+	/* once, and not while others wait to sign theirs */
+	if (client->provider->signs_body)
+	{
+		omb_sha256(call->body_len > 0 ? call->body : "", call->body_len,
+				   digest);
+		(void) omb_hex_format(digest, sizeof(digest), a.hash);
+	}
 	omb_retry_begin(&retry, &client->policy);
 	for (;;)
 	{

@@ -9,6 +9,7 @@
 #ifndef OMB_STORE_CLOUDCLIENT_H
 #define OMB_STORE_CLOUDCLIENT_H
 
+#include "codec/crypto.h"
 #include "store/cloudxml.h"
 #include "store/credentials.h"
 #include "store/http.h"
@@ -58,8 +59,9 @@ typedef struct omb_cloud_attempt
 	omb_cloud_client *client;
 	const omb_cloud_call *call;
 	omb_cloud_answer *answer;
-	size_t done;   /* bytes read by tries before */
-	int64_t time;  /* that is signed */
+	size_t done;						/* bytes read by tries before */
+	int64_t time;						/* that is signed */
+	char hash[2 * OMB_SHA256_SIZE + 1]; /* of the body, where it is signed */
 	unsigned keys; /* which keys signed it, omb_cloud_client.keys_read */
 	char *region;  /* the provider's own: what it took the bucket to be in */
 	omb_buf url;   /* made by the provider, as is: */
@@ -94,6 +96,7 @@ typedef struct omb_cloud_provider
 	const char *mark;		 /* name of the header for the upload's mark */
 	const char *create_only; /* header: fail where an object is there */
 	const char *absent;		 /* code of the error: no such object */
+	bool signs_body;		 /* omb_cloud_attempt.hash is needed */
 	uint64_t part_size;		 /* at least so much is in a part */
 	unsigned parts_max;
 
@@ -180,6 +183,9 @@ struct omb_cloud_client
 	char *location; /* "scheme://..", for messages */
 	char *prefix;	/* "prefix/", or "" */
 	char *credentials_file;
+	bool (*cancelled)(void *arg);
+	void *arg;
+	volatile bool stopped;
 	char *option[OMB_CLOUD_OPTIONS]; /* headers of new objects, then NULL */
 	bool sole_user;
 	uint64_t part_size;
@@ -197,6 +203,8 @@ extern omb_cloud_client *omb_cloud_client_new(
 /* New objects get this header, when value is none of NULL. */
 extern void omb_cloud_client_option(omb_cloud_client *client, const char *name,
 									const char *value);
+/* Whatever is being asked ends soon, and nothing is asked any more. */
+extern void omb_cloud_client_stop(omb_cloud_client *client);
 extern void omb_cloud_client_free(omb_cloud_client *client);
 
 /*

@@ -16,6 +16,7 @@
 #include "pgfmt/control.h"
 #include "pgfmt/tablespacemap.h"
 #include "repo/claim.h"
+#include "repo/walobject.h"
 #include "task/pgmanifest.h"
 #include "task/place.h"
 #include "task/recoveryconf.h"
@@ -563,6 +564,8 @@ read_info(const omb_restore_config *config, omb_restore_result *result,
 	if (omb_manifest_open(config->repo, result->plan.backup, &manifest, err) !=
 		OMB_OK)
 		return err->status;
+	/* for looking through it, and then for copying */
+	omb_manifest_expect(manifest);
 	result->info = manifest->info;
 	memset(&manifest->info, 0, sizeof(manifest->info));
 	omb_manifest_close(manifest);
@@ -584,7 +587,11 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 	r.wal_dir = omb_format("%s.wal", config->pgdata);
 	omb_spaces_init(&r.spaces, config->pgdata);
 	if (check_pgdata(&r, err) == OMB_OK)
+	{
 		config->progress("reading the repository", 0, 0, config->arg);
+		omb_store_expect_list(config->repo->store, OMB_BACKUP_FOLDER, false);
+		omb_store_expect_list(config->repo->store, OMB_WAL_FOLDER, false);
+	}
 	if (err->status == OMB_OK &&
 		omb_store_lock(config->repo->store, false, &lock, err) == OMB_OK &&
 		omb_plan_make(config->repo, config->backup, &config->target,
