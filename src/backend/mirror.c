@@ -318,7 +318,12 @@ note_expire(const omb_fields *fields)
 							 " backups removed, " UINT64_FORMAT " kept",
 							 mirror.config.name,
 							 omb_agent_u64(fields, "backups_dropped"),
-							 omb_agent_u64(fields, "backups_kept"))));
+							 omb_agent_u64(fields, "backups_kept")),
+					  omb_agent_u64(fields, "locked") > 0 ?
+						  errdetail(UINT64_FORMAT
+									" objects are locked and stay for now.",
+									omb_agent_u64(fields, "locked")) :
+						  0));
 	else
 		ereport(WARNING,
 				(errmsg("could not remove old backups from target \"%s\": %s",

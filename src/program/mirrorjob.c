@@ -345,6 +345,7 @@ expire(mirror_job *job)
 	omb_agent_u64("backups_dropped", result.backups_dropped);
 	omb_agent_u64("wal_files_dropped", result.wal_dropped);
 	omb_agent_u64("packs_removed", pruned.packs_removed);
+	omb_agent_u64("locked", result.locked + pruned.packs_locked);
 	end_answer(job);
 }
 
