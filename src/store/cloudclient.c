@@ -335,7 +335,7 @@ learn_clock(omb_cloud_attempt *a, learned *known)
 	int64_t date, difference;
 
 	if (a->answer->http.status != 403 || known->clock ||
-		!omb_http_date(&a->answer->http, &date))
+		a->call->url != NULL || !omb_http_date(&a->answer->http, &date))
 		return false;
 	difference = date - a->time;
 	if (difference < SKEW && difference > -SKEW)
@@ -537,7 +537,7 @@ omb_cloud_do(omb_cloud_client *client, const omb_cloud_call *call,
 	size_t before;
 
 	/* once, and not while others wait to sign theirs */
-	if (client->provider->signs_body)
+	if (client->provider->signs_body && call->url == NULL)
 	{
 		omb_sha256(call->body_len > 0 ? call->body : "", call->body_len,
 				   digest);
