@@ -58,7 +58,7 @@ WARNINGS += -Wmissing-variable-declarations
 endif
 PROGRAM_CFLAGS = -std=c99 -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -O2 -g -pthread \
 	-fPIE -fstack-protector-strong -Isrc $(WARNINGS)
-PROGRAM_LIBS = -lcurl -lssh2 -lexpat -ljansson -lcrypto -lz -lzstd -lpthread
+PROGRAM_LIBS = -lcurl -lssh2 -lexpat -ljansson -lcrypto -lsqlite3 -lz -lzstd -lpthread
 BUILD ?= build
 PROGRAM_OBJS = $(patsubst src/%.c,$(BUILD)/obj/%.o,$(PROGRAM_SRC))
 
@@ -149,6 +149,10 @@ build/tests/faultshim.so: src/test/faultshim.c
 	@mkdir -p $(@D)
 	@$(CC) -std=c99 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror -fPIC -shared $< -ldl -o $@
 
+build/tests/shadowshim.so: src/test/shadowshim.c
+	@mkdir -p $(@D)
+	@$(CC) -std=c99 -D_GNU_SOURCE -O1 -Wall -Wextra -Wno-unused-parameter -Werror -fPIC -shared $< -o $@
+
 build/tests/cloudsuite: src/test/cloudsuite.c $(wildcard src/test/*.h) $(CORE_TEST_OBJS)
 	@mkdir -p $(@D)
 	@$(CC) $(TEST_CFLAGS) $< $(CORE_TEST_OBJS) $(PROGRAM_LIBS) -o $@
@@ -161,7 +165,7 @@ build/tests/cronnext: src/test/cronnext.c src/base/cron.c src/base/cron.h
 # tests against a real S3 server; the first time it is fetched into build/s3root
 CLOUD_TESTS = $(shell grep -l OMB_S3_PORT t/[0-9]*.pl)
 
-check-tap: instroot build/tests/faultshim.so build/tests/cronnext build/tests/cloudsuite
+check-tap: instroot build/tests/faultshim.so build/tests/shadowshim.so build/tests/cronnext build/tests/cloudsuite
 	@scripts/prove.sh $(or $(TESTS),$(filter-out $(CLOUD_TESTS),$(wildcard t/[0-9]*.pl)))
 
 check-cloud: instroot build/tests/faultshim.so build/tests/cloudsuite

@@ -44,6 +44,15 @@ if grep -q OMB_AZURE_PORT "$@"; then
 	set +a
 fi
 
+# what an SFTP server is made of, for the tests that start one
+mkdir -p "$SCRATCH/bin"
+if grep -q sftpserver.sh "$@"; then
+	scripts/sftpserver.sh install
+	cp scripts/sftpserver.sh "$SCRATCH/bin/"
+	if [ -d build/sshd ]; then cp -a build/sshd "$SCRATCH/sshd"; fi
+	export OMB_SFTP_ROOT=$SCRATCH/sshd OMB_SFTP_SHIM=$SCRATCH/bin/shadowshim.so
+fi
+
 # the user may not be able to read the checkout
 cp -a t "$SCRATCH/t"
 cp -a src/test/data/golden "$SCRATCH/golden"

@@ -3,7 +3,7 @@
 #
 # RULES is a file of lines "action [times=N] [skip=N]". A connection takes the
 # first that is left; it is used up after N connections. LOG gets a line with
-# the action a connection, when that happens.
+# the action a connection, when that happens, or with how many bytes it took.
 #
 #   up=N     reset after N bytes from the client
 #   down=N   reset after N bytes from the server
@@ -103,7 +103,11 @@ sub serve
 		{
 			my ($direction, $to) = $from == $client ? ('up', $server) : ('down', $client);
 			my $n = sysread $from, my $data, 65536;
-			exit 0 unless $n;
+			if (!$n)
+			{
+				note("end up=$seen{up} down=$seen{down}");
+				exit 0;
+			}
 			$seen{$direction} += $n;
 			if ($action eq $direction && $seen{$direction} >= $limit)
 			{

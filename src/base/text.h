@@ -13,6 +13,12 @@ extern char *omb_hex_format(const void *data, size_t len, char *out);
 /* Exactly 2 len lower-case digits. */
 extern bool omb_hex_parse(const char *text, void *out, size_t len);
 
+/*
+ * A name as it can be shown, in new memory: valid UTF-8 without control
+ * characters; other bytes as \xNN.
+ */
+extern char *omb_name_show(const char *name);
+
 /* A decimal number without sign or space. */
 extern bool omb_u64_parse(const char *text, uint64_t *value);
 

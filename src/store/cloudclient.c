@@ -77,6 +77,30 @@ omb_cloud_endpoint(const char *endpoint, char **scheme, char **host,
 	return OMB_OK;
 }
 
+omb_status
+omb_cloud_is_private(const char *url, omb_error *err)
+{
+	static const char *const own[] = { "127.0.0.1", "localhost", "[::1]" };
+	size_t i;
+
+	if (strncmp(url, "https://", 8) == 0)
+		return OMB_OK;
+	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+	{
+		size_t len = strlen(own[i]);
+
+		if (strncmp(url, "http://", 7) == 0 &&
+			strncmp(url + 7, own[i], len) == 0 &&
+			strchr(":/", url[7 + len]) != NULL)
+			return OMB_OK;
+	}
+	(void) omb_error_set(err, OMB_REFUSED,
+						 "a token may not be sent without TLS");
+	omb_error_hint(err, "Give an endpoint that begins with https://, or use "
+						"keys, which sign and are not sent.");
+	return err->status;
+}
+
 static uint32_t
 or_default(uint32_t value, uint32_t other)
 {
@@ -146,7 +170,7 @@ omb_cloud_client_free(omb_cloud_client *client)
 
 	if (client == NULL)
 		return;
-	for (i = 0; i < sizeof(client->option) / sizeof(char *); i++)
+	for (i = 0; i < OMB_CLOUD_OPTIONS; i++)
 		free(client->option[i]);
 	client->provider->free_own(client->own);
 	omb_http_free(client->http);
@@ -168,6 +192,8 @@ omb_cloud_client_option(omb_cloud_client *client, const char *name,
 		return;
 	while (client->option[i] != NULL)
 		i++;
+	if (i == OMB_CLOUD_OPTIONS - 1)
+		abort(); /* a provider's mistake */
 	client->option[i] = omb_format("%s: %s", name, value);
 }
 

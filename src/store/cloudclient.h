@@ -18,7 +18,8 @@
 
 #include <pthread.h>
 
-#define OMB_CLOUD_CALL_HEADERS 10
+#define OMB_CLOUD_CALL_HEADERS 12
+#define OMB_CLOUD_OPTIONS 6 /* headers that all new objects of a store get */
 /* Objects removed by one request. */
 #define OMB_CLOUD_BATCH 1000
 #define OMB_CLOUD_HEADERS (OMB_CLOUD_CALL_HEADERS + 8)
@@ -185,7 +186,7 @@ struct omb_cloud_client
 	bool (*cancelled)(void *arg);
 	void *arg;
 	volatile bool stopped;
-	char *option[4]; /* headers of new objects; NULL where there is none */
+	char *option[OMB_CLOUD_OPTIONS]; /* headers of new objects, then NULL */
 	bool sole_user;
 	uint64_t part_size;
 	pthread_mutex_t lock; /* for what follows, and what is in own */
@@ -213,6 +214,12 @@ extern void omb_cloud_client_free(omb_cloud_client *client);
  */
 extern omb_status omb_cloud_endpoint(const char *endpoint, char **scheme,
 									 char **host, omb_error *err);
+
+/*
+ * May a secret be sent to that URL as it is? With TLS, or to this machine
+ * itself; else OMB_REFUSED.
+ */
+extern omb_status omb_cloud_is_private(const char *url, omb_error *err);
 
 /* May it be in a header? No byte of it ends one. NULL may. */
 extern bool omb_cloud_is_word(const char *text);

@@ -648,10 +648,8 @@ log_in(omb_sftp_conn *conn, bool *passes, omb_error *err)
 		/* libssh2 uses its memory again */
 		methods = omb_strdup(methods);
 		rc = authenticate(conn, methods);
-		*passes = rc == LIBSSH2_ERROR_EAGAIN ||
-				  rc == LIBSSH2_ERROR_SOCKET_SEND ||
-				  rc == LIBSSH2_ERROR_SOCKET_RECV ||
-				  rc == LIBSSH2_ERROR_SOCKET_DISCONNECT;
+		/* what it returns does not tell a refusal from a lost connection */
+		*passes = rc == LIBSSH2_ERROR_EAGAIN || !omb_sftp_is_alive(conn);
 		if (rc != 0)
 			(void) (*passes ? explain_start(conn, rc, err) :
 							  refuse_login(conn, rc, methods, err));
@@ -666,7 +664,8 @@ log_in(omb_sftp_conn *conn, bool *passes, omb_error *err)
 	*passes = rc != LIBSSH2_ERROR_CHANNEL_FAILURE &&
 			  rc != LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED;
 	(void) explain_start(conn, rc, err);
-	if (!*passes)
+	/* a shell that ends at once looks like a server that says nothing */
+	if (!*passes || rc == LIBSSH2_ERROR_EAGAIN)
 		omb_error_hint(err, "Check that SFTP is allowed for user \"%s\".",
 					   login->user);
 	return err->status;

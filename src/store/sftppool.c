@@ -315,7 +315,10 @@ omb_sftp_do(omb_sftp_pool *pool, omb_sftp_conn **conn, const char *path,
 			(void) connect_new(pool, conn, &passes, err);
 		if (*conn != NULL)
 		{
-			omb_status status = step(*conn, again, arg, err);
+			omb_status status;
+
+			passes = true;
+			status = step(*conn, again, arg, err);
 
 			if (!omb_sftp_is_lost(*conn))
 				return status;

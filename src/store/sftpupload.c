@@ -24,6 +24,8 @@
 
 #define BUFFER ((size_t) 1024 * 1024)
 #define PIECE ((size_t) 256 * 1024)
+/* Sent at least before a confirmation is waited for. */
+#define BURST_MIN ((size_t) 32 * 1024)
 /* How often to make folders that vanish. */
 #define MOVE_ATTEMPTS 8
 
@@ -36,6 +38,9 @@ typedef struct sftp_upload
 	uint8_t *buffer;
 	size_t start;		/* of what is not confirmed */
 	size_t end;			/* of what is in the buffer */
+	size_t burst;		/* sent at most before something is confirmed: less
+						 * after a connection was lost, so that on those which
+						 * do not last anything is */
 	uint64_t confirmed; /* bytes of the file */
 	uint64_t size;
 	uint32_t crc;
@@ -54,6 +59,7 @@ omb_sftp_upload_new(omb_sftp_pool *pool, omb_store *store)
 	u->base.store = store;
 	u->pool = pool;
 	u->buffer = omb_malloc(BUFFER);
+	u->burst = BUFFER;
 	return &u->base;
 }
 
@@ -114,6 +120,7 @@ have_file(sftp_upload *u, omb_sftp_conn *conn, omb_error *err)
 	if (opened != NULL && strcmp(opened, u->temp) == 0)
 		return OMB_OK;
 	u->resumed = true;
+	u->burst = u->burst / 4 > BURST_MIN ? u->burst / 4 : BURST_MIN;
 	return omb_sftp_open(conn, u->temp, OMB_SFTP_RESUME, NULL, err);
 }
 
@@ -123,17 +130,20 @@ write_step(omb_sftp_conn *conn, bool again, void *arg, omb_error *err)
 {
 	sftp_upload *u = arg;
 	size_t n = 0;
+	size_t len;
 
 	if (have_file(u, conn, err) != OMB_OK || u->start == u->end)
 		return err->status;
-	if (omb_sftp_write(conn, u->confirmed, u->buffer + u->start,
-					   u->end - u->start, &n, err) != OMB_OK)
+	len = u->end - u->start < u->burst ? u->end - u->start : u->burst;
+	if (omb_sftp_write(conn, u->confirmed, u->buffer + u->start, len, &n,
+					   err) != OMB_OK)
 	{
 		notice_full(u, conn, err);
 		return err->status;
 	}
 	u->start += n;
 	u->confirmed += n;
+	u->burst = u->burst + n < BUFFER ? u->burst + n : BUFFER;
 	return OMB_OK;
 }
 

@@ -432,7 +432,7 @@ blank(omb_entry *entry)
 	free(entry->extent);
 	entry->extent = NULL;
 	entry->extent_count = entry->extent_cap = 0;
-	entry->crc32c = omb_place_crc_of_zeros(entry->size);
+	entry->crc32c = omb_crc32c_zeros(entry->size);
 	memset(&zeros, 0, sizeof(zeros));
 	zeros.is_zero = true;
 	zeros.length = entry->size;

@@ -20,6 +20,7 @@ getspnam(const char *name)
 		return NULL;
 	entry.sp_namp = user;
 	entry.sp_pwdp = hash;
+	entry.sp_lstchg = 1; /* 0 would be expired */
 	entry.sp_max = -1;
 	entry.sp_expire = -1;
 	entry.sp_inact = -1;

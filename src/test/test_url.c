@@ -93,7 +93,7 @@ mistakes(void)
 	   "a password in a URL is refused");
 	ok(strstr(err.message, "hunter2") == NULL, "and not repeated");
 	omb_error_clear(&err);
-	(void) omb_store_open_url("sftp://host/x", NULL, &store, &err);
+	(void) omb_store_open_url("webdav://host/x", NULL, &store, &err);
 	ok(err.status == OMB_UNSUPPORTED && strstr(err.message, "not supported"),
 	   "a store that is planned says so");
 	omb_error_clear(&err);
@@ -109,6 +109,51 @@ mistakes(void)
 	omb_error_clear(&err);
 	(void) omb_store_open_url("ftp://host/x", NULL, &store, &err);
 	ok(err.status == OMB_USAGE, "an unknown kind is a mistake");
+}
+
+static omb_status
+opened(const char *text, const char *location)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_store *store;
+
+	if (omb_store_open_url(text, "/none", &store, &err) == OMB_OK)
+	{
+		is_text(store->location, location, text);
+		omb_store_free(store);
+	}
+	return err.status;
+}
+
+static void
+sftp(void)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_store *store;
+
+	(void) opened("sftp://host", "sftp://host");
+	(void) opened("sftp://me@host:22/~/a%20b/", "sftp://me@host/~/a b");
+	(void) opened("sftp://me@[fe80::1%25eth0]:2222//a?host-key=SHA256:+/x",
+				  "sftp://me@fe80::1%eth0:2222/a");
+	ok(opened("sftp:///x", "") == OMB_USAGE, "a server is needed");
+	ok(opened("sftp://host:x/", "") == OMB_USAGE, "a port is a number");
+	ok(opened("sftp://host:0/", "") == OMB_USAGE, "and not 0");
+	ok(opened("sftp://fe80::1/", "") == OMB_USAGE,
+	   "an address with colons needs brackets");
+	ok(opened("sftp://[fe80::1]x/", "") == OMB_USAGE, "and nothing behind");
+	ok(opened("sftp://host/?ca-file=x", "") == OMB_USAGE &&
+		   opened("sftp://host/?sole-user=maybe", "") == OMB_USAGE &&
+		   opened("sftp://host/?known-hosts=x", "") == OMB_USAGE &&
+		   opened("sftp://host/?host-key=MD5:x", "") == OMB_USAGE,
+	   "options that make no sense are refused");
+	(void) omb_store_open_url("sftp://me:hunter2@host/x", "/none", &store,
+							  &err);
+	ok(err.status == OMB_USAGE && strstr(err.message, "hunter2") == NULL,
+	   "a password in a URL is refused and not repeated");
+	omb_error_clear(&err);
+	(void) omb_store_open_url("sftp://host/x", NULL, &store, &err);
+	ok(err.status == OMB_USAGE && strstr(err.hint, "key_file"),
+	   "credentials are needed");
 }
 
 static void
@@ -152,6 +197,7 @@ main(void)
 	directories();
 	pieces();
 	mistakes();
+	sftp();
 	opening();
 	return tap_done();
 }
