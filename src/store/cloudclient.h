@@ -194,6 +194,7 @@ struct omb_cloud_client
 	int64_t clock_offset; /* microseconds */
 	bool no_batches;	  /* the server removes one by one only */
 	unsigned keys_read;	  /* how often; 0: there are none yet */
+	int64_t renew_at;	  /* not before */
 	omb_credentials keys;
 };
 
