@@ -58,7 +58,7 @@ WARNINGS += -Wmissing-variable-declarations
 endif
 PROGRAM_CFLAGS = -std=c99 -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -O2 -g -pthread \
 	-fPIE -fstack-protector-strong -Isrc $(WARNINGS)
-PROGRAM_LIBS = -lcurl -lssh2 -lexpat -lcrypto -lz -lzstd -lpthread
+PROGRAM_LIBS = -lcurl -lssh2 -lexpat -ljansson -lcrypto -lz -lzstd -lpthread
 BUILD ?= build
 PROGRAM_OBJS = $(patsubst src/%.c,$(BUILD)/obj/%.o,$(PROGRAM_SRC))
 
@@ -100,9 +100,10 @@ quickstart-run: instroot
 check: deps
 	@$(MAKE) -s check-run
 
-check-run: check-format check-layers check-clang check-unit check-fuzz build/tests/faultshim.so
+check-run: check-format check-layers check-clang check-unit check-fuzz
 	@$(MAKE) -s check-regress
 	@$(MAKE) -s check-tap
+	@$(MAKE) -s check-cloud
 
 check-format:
 	@clang-format --dry-run -Werror $(wildcard src/*/*.c src/*/*.h)
@@ -156,13 +157,18 @@ build/tests/cloudsuite: src/test/cloudsuite.c $(wildcard src/test/*.h) $(CORE_TE
 	@mkdir -p $(@D)
 	@$(CC) $(TEST_CFLAGS) $< $(CORE_TEST_OBJS) $(PROGRAM_LIBS) -o $@
 
-# tests against a real S3 server, which takes many packages of a later Debian
+# next runs of schedules, to compare with another implementation of cron
+build/tests/cronnext: src/test/cronnext.c src/base/cron.c src/base/cron.h
+	@mkdir -p $(@D)
+	@$(CC) $(TEST_CFLAGS) $< src/base/cron.c -o $@
+
+# tests against a real S3 server; the first time it is fetched into build/s3root
 CLOUD_TESTS = $(shell grep -l OMB_S3_PORT t/[0-9]*.pl)
 
-check-tap: instroot build/tests/faultshim.so build/tests/shadowshim.so build/tests/cloudsuite
+check-tap: instroot build/tests/faultshim.so build/tests/shadowshim.so build/tests/cronnext build/tests/cloudsuite
 	@scripts/prove.sh $(or $(TESTS),$(filter-out $(CLOUD_TESTS),$(wildcard t/[0-9]*.pl)))
 
-check-cloud: deps instroot build/tests/faultshim.so build/tests/cloudsuite
+check-cloud: instroot build/tests/faultshim.so build/tests/cloudsuite
 	@scripts/prove.sh $(CLOUD_TESTS)
 
 bench: instroot

@@ -136,6 +136,9 @@ part_tables() {
 # in the ten seconds before, and the transactions that were lost by it
 pgbench_beside() {
 	local pid t0 t1
+	# both begin with nothing to write and nothing to archive
+	sql -c CHECKPOINT -c 'SELECT pg_switch_wal()' >/dev/null
+	until [ -z "$(ls "$data/pg_wal/archive_status" | grep ready)" ]; do sleep 1; done
 	as_user "$INSTBIN/pgbench" -n -c 4 -j 2 -T 600 -P 1 --progress-timestamp >"$SCRATCH/pgbench.log" 2>&1 &
 	pid=$!
 	sleep 16
@@ -173,7 +176,7 @@ part_load() {
 }
 
 part_sizes() {
-	local size
+	local size run tool tools
 	for size in $SIZES; do
 		say "Sizes: $size MB ..."
 		SIZE_MB=$size
@@ -181,18 +184,21 @@ part_sizes() {
 		load_data -F 90
 		begin_archiving
 		configure_pgbr beta=y repo1-block=y
-		fresh_ours
-		fresh_pgbr
-		sleep 3
-		measure "full-$size" ours ours_full
-		note "stored-$size" ours "$(stored "$ours/packs")"
-		measure "full-$size" pgbackrest pgbr_full
-		note "stored-$size" pgbackrest "$(stored "$SCRATCH/pgbr.repo/backup")"
+		for run in $(seq "$RUNS"); do
+			fresh_ours
+			fresh_pgbr
+			sleep 3
+			# each is first in turn
+			tools='ours pgbr'
+			[ $((run % 2)) = 1 ] || tools='pgbr ours'
+			for tool in $tools; do measure "full-$size" $tool ${tool}_full; done
+			note "stored-$size" ours "$(stored "$ours/packs")"
+			note "stored-$size" pgbr "$(stored "$SCRATCH/pgbr.repo/backup")"
+			change_pages
+			for tool in $tools; do measure "incr-$size" $tool ${tool}_incr; done
+		done
 		change_pages
 		note "memory-$size" ours "$(with_memory ours_incr)"
-		change_pages
-		measure "incr-$size" ours ours_incr
-		measure "incr-$size" pgbackrest pgbr_incr
 		note "memory-full-$size" ours "$(with_memory ours_full)"
 		stop_cluster
 	done
@@ -233,8 +239,8 @@ case $PART in *sizes*)
 	say '| MB | full, ours | CPU | pgBackRest | CPU | stored MB, ours | pgBackRest | 1 % changed, ours | pgBackRest | peak memory MB, full | 1 % |'
 	say '|---|---|---|---|---|---|---|---|---|---|---|'
 	for size in $SIZES; do
-		echo "$size $(median "full-$size" ours 3) $(median "full-$size" ours 4) $(median "full-$size" pgbackrest 3) $(median "full-$size" pgbackrest 4)" \
-			"$(median "stored-$size" ours 3) $(median "stored-$size" pgbackrest 3) $(median "incr-$size" ours 3) $(median "incr-$size" pgbackrest 3)" \
+		echo "$size $(median "full-$size" ours 3) $(median "full-$size" ours 4) $(median "full-$size" pgbr 3) $(median "full-$size" pgbr 4)" \
+			"$(median "stored-$size" ours 3) $(median "stored-$size" pgbr 3) $(median "incr-$size" ours 3) $(median "incr-$size" pgbr 3)" \
 			"$(median "memory-full-$size" ours 3) $(median "memory-$size" ours 3)"
 	done | tee "$SCRATCH/sizes" |
 		awk '{printf "| %d | %.1f | %.1f | %.1f | %.1f | %d | %d | %.1f | %.1f | %d | %d |\n", $1,$2,$3,$4,$5,$6/1048576,$7/1048576,$8,$9,$10/1024,$11/1024}'

@@ -20,10 +20,10 @@ for f in src/*/*.[ch]; do
 	case $layer in test) continue ;; esac
 	for included in $(sed -n 's/^#include "\([a-z]*\)\/.*/\1/p' "$f" | sort -u); do
 		if [ "$layer" = backend ]; then
-			# its own headers, the server's, and two that need nothing else
+			# its own headers, the server's, and those that need nothing else
 			if [ "$(rank "$included")" != 0 ] && grep -q "^#include \"$included/" "$f" &&
-				grep "^#include \"$included/" "$f" | grep -qvE 'base/(fields|cron)\.h'; then
-				echo "$f: backend may include base/fields.h and base/cron.h only, not $included/"
+				grep "^#include \"$included/" "$f" | grep -qvE 'base/(fields|cron|window|location)\.h'; then
+				echo "$f: backend may include base/{fields,cron,window,location}.h only, not $included/"
 				status=1
 			fi
 		elif [ "$(rank "$included")" = 0 ] || [ "$(rank "$included")" -gt "$(rank "$layer")" ]; then
@@ -37,7 +37,7 @@ for f in src/*/*.[ch]; do
 	fi
 done
 
-for library in openssl zlib zstd xxhash curl expat libssh2; do
+for library in openssl zlib zstd xxhash curl expat jansson libssh2; do
 	files=$(grep -lE "#include <$library[./]" src/*/*.[ch] || true)
 	if [ "$(echo "$files" | wc -l)" != 1 ]; then
 		echo "$library must be included in exactly one file:" $files

@@ -7,18 +7,22 @@ cd "$(dirname "$0")/.."
 cleanup() {
 	if [ -d "$SCRATCH/s3" ]; then "$scripts/s3server.sh" stop "$SCRATCH/s3"; fi
 	if [ -d "$SCRATCH/azure" ]; then "$scripts/azurite.sh" stop "$SCRATCH/azure"; fi
-	umount "$SCRATCH/small" 2>/dev/null || true
+	for f in "$SCRATCH"/small/*; do umount "$f" 2>/dev/null || true; done
 	rm -rf "$SCRATCH"
 }
 trap cleanup EXIT
 private_tree
 
-# a file system that is easily filled; only root can mount one
+# file systems that are easily filled, one for each test that asks; only root
+# can mount them
 if [ "$(id -u)" = 0 ]; then
-	mkdir "$SCRATCH/small"
-	if mount -t tmpfs -o "size=24m,mode=700,uid=$(id -u "$OSUSER")" tmpfs "$SCRATCH/small"; then
-		export OMB_SMALL_FS=$SCRATCH/small
-	fi
+	for f in $(grep -l OMB_SMALL_FS "$@" || true); do
+		small=$SCRATCH/small/$(basename "$f" .pl)
+		mkdir -p "$small"
+		if mount -t tmpfs -o "size=24m,mode=700,uid=$(id -u "$OSUSER")" tmpfs "$small"; then
+			export OMB_SMALL_FS=$SCRATCH/small
+		fi
+	done
 fi
 
 scripts=$PWD/scripts
@@ -60,6 +64,8 @@ mkdir -p "$SCRATCH/work"
 tests=()
 for f in "$@"; do tests+=("$SCRATCH/t/$(basename "$f")"); done
 
+jobs=$(nproc)
+[ "$jobs" -le 4 ] || jobs=4
 cd "$SCRATCH/work"
 pgxs=$("$INSTBIN/pg_config" --pgxs)
 export PATH=$INSTBIN:$PATH TESTDIR=$SCRATCH/work TESTDATADIR=$SCRATCH/work/tmp_check
@@ -68,7 +74,7 @@ export OMB_BIN=$SCRATCH/bin
 # where the package keeps it; the copy of the tree has it in the same place
 perl_lib=$(dirname "$(dirname "$pgxs")")/test/perl
 [ -d "$perl_lib" ] || perl_lib=$("${PG_CONFIG:-pg_config}" --pkglibdir)/pgxs/src/test/perl
-if ! as_user env PERL5LIB="$perl_lib:$SCRATCH/t" prove ${PROVE_FLAGS:-} "${tests[@]}"; then
+if ! as_user env PERL5LIB="$perl_lib:$SCRATCH/t" prove -j "$jobs" ${PROVE_FLAGS:-} "${tests[@]}"; then
 	mkdir -p /tmp/omb-failed-tests
 	cp -a "$SCRATCH/work/tmp_check/log" /tmp/omb-failed-tests/ 2>/dev/null || true
 	echo "Logs are in /tmp/omb-failed-tests/log." >&2

@@ -8,9 +8,11 @@
 #   s3server.sh stop DIR       end it
 #   s3server.sh admin DIR ARG  radosgw-admin
 #
-# Debian 12 has a gateway without conditional writes, so the packages come
-# from a later suite. They are unpacked beside the system and run with their
-# own loader and libraries: nothing is installed, no script of theirs is run.
+# Debian 12 has a gateway that knows no condition for what is sent in parts, so
+# the packages come from a later suite, and from Debian 12 only when that is not
+# to be had ($OMB_S3_SUITES chooses). They are unpacked beside the system and run
+# with their own loader and libraries: nothing is installed, no script of theirs
+# is run.
 set -Eeuo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=${OMB_S3_ROOT:-$here/build/s3root}
@@ -70,8 +72,8 @@ install_server() {
 	local suite
 	[ ! -f "$root/suite" ] || return 0
 	mkdir -p "$(dirname "$root")"
-	for suite in forky sid; do
-		if unpack $suite; then return 0; fi
+	for suite in ${OMB_S3_SUITES:-forky sid bookworm}; do
+		if unpack "$suite"; then return 0; fi
 		echo "s3server.sh: no gateway from $suite" >&2
 	done
 	return 1
@@ -119,6 +121,15 @@ ports() {
 		done
 		[ $free = no ] || { echo $base; return; }
 	done
+}
+
+# What the gateway can create under the condition that there is none yet: any
+# object, or only those that one PUT makes.
+creates() {
+	case $(cat "$root/suite") in
+	bookworm) echo puts ;;
+	*) echo all ;;
+	esac
 }
 
 # A certificate authority, the server's certificate, and ones that no client
@@ -231,7 +242,7 @@ start() {
 		if (exec 3<>"/dev/tcp/127.0.0.1/$base" && printf 'GET / HTTP/1.0\r\n\r\n' >&3 && grep -q HTTP/1 <&3) 2>/dev/null; then
 			printf '%s\n' "OMB_S3_PORT=$base" "OMB_S3_TLS_PORT=$((base + 1))" \
 				"OMB_S3_ACCESS_KEY_ID=$access" "OMB_S3_SECRET_ACCESS_KEY=$secret" \
-				"OMB_S3_CERTIFICATES=$dir" >"$dir/env"
+				"OMB_S3_CERTIFICATES=$dir" "OMB_S3_CREATES=$(creates)" >"$dir/env"
 			return
 		fi
 		alive rgw || break

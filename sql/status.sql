@@ -48,9 +48,10 @@ DROP ROLE regress_omb_other;
 
 -- settings
 SELECT name, setting, unit, context FROM pg_settings
- WHERE name IN ('omsupply_backup.max_backup_age', 'omsupply_backup.wal_full_action', 'omsupply_backup.wal_limit') ORDER BY name;
+ WHERE name IN ('omsupply_backup.max_backup_age', 'omsupply_backup.wal_full_action', 'omsupply_backup.wal_limit', 'omsupply_backup.min_free') ORDER BY name;
 ALTER SYSTEM SET omsupply_backup.wal_full_action = 'ignore';
 ALTER SYSTEM SET omsupply_backup.wal_limit = -1;
+ALTER SYSTEM SET omsupply_backup.min_free = -1;
 
 -- in a schema of its own
 DROP EXTENSION omsupply_backup;

@@ -71,6 +71,13 @@ sub wait_logged
 	return;
 }
 
+# ---- what CREATE EXTENSION enables ----
+
+sql('CREATE DATABASE fresh');
+is($node->safe_psql('fresh', 'CREATE EXTENSION omsupply_backup; SELECT count(*) FILTER (WHERE is_enabled), count(*) FROM backup_schedule'), '5|5',
+	'with a repository CREATE EXTENSION enables the default schedules');
+sql('DROP DATABASE fresh');
+
 # ---- a run, its history, and a notification ----
 
 my $listener = $node->background_psql('postgres');
@@ -179,6 +186,16 @@ $node->reload;
 wait_until(q{SELECT handled_until <= clock_timestamp() AND next_run = (SELECT min(t) FROM backup_schedule_next('nightly') t)
 	FROM backup_schedule_state}, 'schedules follow a clock that is set back');
 
+# a machine that has lost its clock begins in 1970, or before 2000
+$before = history('true');
+set_option('omsupply_backup.debug_clock_offset', '-1700000000');
+wait_until(q{SELECT handled_until < '1980-01-01' FROM backup_schedule_state}, 'even far');
+is(sql('SELECT retry_at IS NULL AND NOT is_running FROM backup_schedule_state'), 't', 'nothing is due because of that');
+is(history('true'), $before, 'nothing ran');
+sql('ALTER SYSTEM RESET omsupply_backup.debug_clock_offset');
+$node->reload;
+wait_until(q{SELECT handled_until > '2020-01-01' FROM backup_schedule_state}, 'and back again');
+
 # ---- damage that is found ends in the history ----
 
 my ($pack) = glob "$repo->{dir}/packs/*/*";
@@ -205,6 +222,24 @@ $node->reload;
 set_option('omsupply_backup.database', 'postgres');
 wait_until(q{SELECT count(*) = 1 FROM backup_history WHERE label = 'meanwhile'}, 'and is written when the database is there');
 is(log_count(qr/database "nowhere" does not exist/), 1, 'it was logged once');
+
+# more jobs end than have room until the history can be written
+set_option('omsupply_backup.database', 'nowhere');
+$before = history(q{job = 'expire'});
+$from = -s $node->logfile;
+sql(q{DO $$ BEGIN FOR i IN 1 .. 70 LOOP PERFORM count(*) FROM backup_expire(); END LOOP; END $$});
+set_option('omsupply_backup.database', 'postgres');
+wait_logged(qr/WARNING:  6 jobs are missing in the history of backups\n.*DETAIL:  They ended while the history could not be written/, $from,
+	'what was lost of the history is in the log');
+wait_until("SELECT count(*) = $before + 64 FROM backup_history WHERE job = 'expire'", 'the newest ones are written');
+
+# what is old goes from the history
+sql(q{INSERT INTO backup_history (job, cause, started_at, ended_at, state) VALUES
+	('check', 'old', now() - interval '402 days', now() - interval '401 days', 'done'),
+	('check', 'young', now() - interval '402 days', now() - interval '399 days', 'done')});
+$node->reload;
+wait_until(q{SELECT count(*) = 0 FROM backup_history WHERE cause = 'old'}, 'after 400 days a run is forgotten');
+is(history(q{cause = 'young'}), 1, 'not earlier');
 
 sql('CREATE DATABASE admin');
 $from = -s $node->logfile;
@@ -239,7 +274,7 @@ $from = -s $node->logfile;
 sql('DROP EXTENSION omsupply_backup');
 set_option('omsupply_backup.max_read_rate', '0');
 wait_logged(qr/extension "omsupply_backup" is not installed in database "postgres"/, $from, 'extension dropped while a job runs');
-sql('CREATE EXTENSION omsupply_backup');
+sql('CREATE EXTENSION omsupply_backup; UPDATE backup_schedule SET is_enabled = false');
 wait_until('SELECT count(*) = 0 FROM backup_progress', 'the job ends');
 wait_until(q{SELECT count(*) = 1 FROM backup_history WHERE label = 'dropped' AND state = 'done'}, 'in the new history');
 

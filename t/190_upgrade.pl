@@ -66,6 +66,7 @@ INSERT INTO backup_retention (store, keep_years) VALUES ('other', 4)});
 	is($there->(q{SELECT has_function_privilege('reader', 'backup_cancel()', 'EXECUTE')
 		AND has_table_privilege('reader', 'backup_retention', 'SELECT')}), 't', 'rights are kept');
 	$there->('REVOKE ALL ON FUNCTION backup_cancel() FROM reader; REVOKE ALL ON backup_retention FROM reader; DROP ROLE reader');
+	is($there->('SELECT count(*) FROM backup_schedule WHERE is_enabled'), 0, 'an update enables no schedule');
 	is(objects($database), $wanted, "$version upgraded is as $newest installed");
 	like($there->('SELECT backup_now()'), qr/^20/, 'and works');
 }
@@ -95,7 +96,7 @@ sql('CREATE DATABASE copy');
 command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-h', $node->host, '-p', $node->port, '-d', 'copy', '-f', $dump ], 'restored');
 is($node->safe_psql('copy', q{SELECT * FROM backup_schedule WHERE name <> 'check' ORDER BY name}),
 	sql('SELECT * FROM backup_schedule ORDER BY name'), 'schedules are as they were');
-is($node->safe_psql('copy', q{SELECT is_enabled FROM backup_schedule WHERE name = 'check'}), 'f', 'a default that was removed is there, disabled');
+is($node->safe_psql('copy', q{SELECT count(*) FROM backup_schedule WHERE name = 'check'}), 1, 'a default that was removed is there again');
 is($node->safe_psql('copy', 'SELECT * FROM backup_retention'), sql('SELECT * FROM backup_retention'), 'and the rules');
 is($node->safe_psql('copy', 'SELECT (SELECT count(*) FROM backup_history) + (SELECT count(*) FROM backup_schedule_state)'), 0,
 	'history and state belong to the server');

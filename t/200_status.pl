@@ -25,7 +25,9 @@ my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init(extra => ['--data-checksums']);
 $node->append_conf('postgresql.conf', "wal_level = replica\n");
 $node->start;
-$node->safe_psql('postgres', 'CREATE EXTENSION omsupply_backup');
+# a schedule that never comes: only backups that are asked for are taken
+$node->safe_psql('postgres', q{CREATE EXTENSION omsupply_backup;
+UPDATE backup_schedule SET cron = '0 0 29 2 *'; UPDATE backup_schedule SET is_enabled = true WHERE name = 'nightly'});
 
 sub state { return $node->safe_psql('postgres', 'SELECT state FROM backup_status'); }
 sub reasons { return $node->safe_psql('postgres', q{SELECT array_to_string(reasons, E'\n') FROM backup_status}); }
@@ -90,7 +92,7 @@ becomes('ok', '', 'after the first backup');
 is(reasons(), '', 'no reasons');
 is($node->safe_psql('postgres', "SELECT last_backup_id = '$id' AND last_backup_age < '1 hour' AND recoverable_from <= recoverable_to
 	AND repository_bytes > 100000 AND repository_free_bytes > 0 AND surveyed_at IS NOT NULL AND wal_waiting_files >= 0 FROM backup_status"), 't', 'the facts');
-is($node->safe_psql('postgres', q{SELECT string_agg(name || '=' || result, ' ') FROM backup_check() WHERE result <> 'ok' AND name <> 'schedules'}), '',
+is($node->safe_psql('postgres', q{SELECT string_agg(name || '=' || result, ' ') FROM backup_check() WHERE result <> 'ok'}), '',
 	'nothing for backup_check() to complain about');
 like(check('archiving'), qr/^ok: WAL file "[0-9A-F]{24}" was switched and is in the repository/, 'archiving was tried');
 like(check('wal'), qr/^ok: any instant from /, 'the window');
@@ -115,6 +117,18 @@ like(check('last_backup'), qr/^warning: /, 'the check too');
 $node->safe_psql('postgres', q{ALTER SYSTEM RESET omsupply_backup.max_backup_age});
 $node->reload;
 becomes('ok', '', 'reset');
+
+# nobody takes backups
+$node->safe_psql('postgres', q{UPDATE backup_schedule SET is_enabled = false});
+becomes('degraded', 'no schedule that takes backups is enabled in "backup_schedule"', 'nothing is scheduled');
+like(check('schedules', 0), qr/^warning: 0 schedules/, 'the check too');
+$node->safe_psql('postgres', q{ALTER SYSTEM SET omsupply_backup.database = 'nowhere'});
+$node->reload;
+becomes('degraded', 'schedules do not work: database "nowhere" does not exist', 'nor can it be');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET omsupply_backup.database');
+$node->safe_psql('postgres', q{UPDATE backup_schedule SET is_enabled = true WHERE name = 'nightly'});
+$node->reload;
+becomes('ok', '', 'there is a schedule');
 
 # archiving breaks: the repository is gone
 rename $repo->{dir}, "$repo->{dir}.away" or die;

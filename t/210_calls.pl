@@ -75,6 +75,9 @@ $node->poll_query_until('postgres', q{SELECT last_backup_id = (SELECT max(id) FR
 is($node->safe_psql('postgres', q{BEGIN; SELECT name, backup_started, lsn IS NOT NULL FROM backup_before_upgrade('before 2.20'); COMMIT}), 'before 2.20|f|t', 'a young backup is enough');
 is($node->safe_psql('postgres', q{SELECT name, backup_started FROM backup_before_upgrade('before 2.21', '0')}), 'before 2.21|t', 'an old one is not');
 idle();
+is($node->safe_psql('postgres', q{SELECT backup_started FROM backup_before_upgrade('absurd', '100000000 years')}), 'f', 'an absurd age does not stop the caller');
+is($node->safe_psql('postgres', q{SELECT backup_started FROM backup_before_upgrade('absurd', '-100000000 years')}), 't', 'nor one below 0');
+idle();
 is(backups('before 2.21'), 1, 'the backup has the label');
 is($node->safe_psql('postgres', q{SELECT length(name) FROM backup_before_upgrade(repeat('long ', 40))}), 63, 'a long label is cut');
 is($node->safe_psql('postgres', q{SELECT name FROM backup_before_upgrade(E'two\nlines')}), 'two lines', 'control characters are blanks');

@@ -24,6 +24,7 @@
 
 #include "backend/agent.h"
 #include "backend/settings.h"
+#include "backend/text.h"
 
 extern char **environ;
 
@@ -461,16 +462,17 @@ void
 omb_agent_report(const omb_fields *fields, int elevel, const char *prefix,
 				 const char *detail)
 {
-	const char *own = omb_agent_text(fields, "detail");
-	const char *hint = omb_agent_text(fields, "hint");
+	const char *own = omb_text_to_server(omb_agent_text(fields, "detail"));
+	const char *hint = omb_text_to_server(omb_agent_text(fields, "hint"));
 
 	if (own[0] != '\0' || detail == NULL)
 		detail = own;
-	ereport(elevel, (errcode(sqlstate_of(omb_agent_text(fields, "status"))),
-					 errmsg("%s%s%s", prefix ? prefix : "", prefix ? ": " : "",
-							omb_agent_text(fields, "message")),
-					 detail[0] ? errdetail("%s", detail) : 0,
-					 hint[0] ? errhint("%s", hint) : 0));
+	ereport(elevel,
+			(errcode(sqlstate_of(omb_agent_text(fields, "status"))),
+			 errmsg("%s%s%s", prefix ? prefix : "", prefix ? ": " : "",
+					omb_text_to_server(omb_agent_text(fields, "message"))),
+			 detail[0] ? errdetail("%s", detail) : 0,
+			 hint[0] ? errhint("%s", hint) : 0));
 }
 
 void

@@ -26,10 +26,11 @@
 #include "backend/shared.h"
 #include "backend/status.h"
 #include "backend/survey.h"
+#include "backend/text.h"
 
 PG_FUNCTION_INFO_V1(omb_backup_check);
 
-/* The launcher, a job, a survey and the scheduler. */
+/* The launcher, a job, a survey and the scheduler; and one for each target. */
 #define WORKERS_NEEDED 4
 #define DAYS_LOW 14
 #define PERCENT_LOW 10
@@ -58,9 +59,10 @@ add(OmbCheck *check, const char *name, const char *result, const char *found,
 
 	values[0] = CStringGetTextDatum(name);
 	values[1] = CStringGetTextDatum(result);
-	values[2] = CStringGetTextDatum(found);
+	values[2] = CStringGetTextDatum(omb_text_to_server(found));
 	nulls[3] = result == OK || hint == NULL || hint[0] == '\0';
-	values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(hint);
+	values[3] =
+		nulls[3] ? (Datum) 0 : CStringGetTextDatum(omb_text_to_server(hint));
 	tuplestore_putvalues(check->rsinfo->setResult, check->rsinfo->setDesc,
 						 values, nulls);
 }
@@ -78,6 +80,8 @@ check_settings(OmbCheck *check)
 {
 	const char *library = GetConfigOption("archive_library", true, false);
 	const char *name = library ? strrchr(library, '/') : NULL;
+	OmbTarget *targets = palloc(OMB_TARGETS * sizeof(OmbTarget));
+	int workers = WORKERS_NEEDED + omb_target_get(targets);
 
 	name = name ? name + 1 : library ? library : "";
 	add(check, "shared_preload_libraries", omb_shared ? OK : BAD,
@@ -99,9 +103,9 @@ check_settings(OmbCheck *check)
 		"Set \"archive_library\" to \"omsupply_backup\" and reload the "
 		"server.");
 	add(check, "max_worker_processes",
-		max_worker_processes >= WORKERS_NEEDED ? OK : WARN,
+		max_worker_processes >= workers ? OK : WARN,
 		psprintf("\"max_worker_processes\" is %d; backups need up to %d",
-				 max_worker_processes, WORKERS_NEEDED),
+				 max_worker_processes, workers),
 		"Increase \"max_worker_processes\" and restart the server.");
 	add(check, "repository_setting", omb_repository[0] ? OK : BAD,
 		omb_repository[0] ?
@@ -403,6 +407,47 @@ check_gaps(OmbCheck *check)
 			NULL);
 }
 
+/* ---- targets ---- */
+
+static void
+check_targets(OmbCheck *check)
+{
+	OmbTarget *targets = palloc(OMB_TARGETS * sizeof(OmbTarget));
+	int count = omb_target_get(targets);
+	TimestampTz now = GetCurrentTimestamp();
+	int i;
+
+	for (i = 0; i < count; i++)
+	{
+		const OmbTarget *t = &targets[i];
+		char *name =
+			psprintf("target \"%s\"", omb_text_to_server(t->config.name));
+		int64 risk = omb_target_risk(t, now);
+
+		if (t->failing_since != 0)
+			add(check, name, BAD, t->last_error,
+				t->hint[0] ? t->hint :
+							 "See \"backup_target_check()\". It is tried "
+							 "again by itself.");
+		else if (t->last_success_at == 0)
+			add(check, name, WARN, "it has never been complete yet",
+				"See \"backup_target_status\".");
+		else if (omb_max_target_lag > 0 &&
+				 risk / USECS_PER_SEC > omb_max_target_lag)
+			add(check, name, WARN,
+				psprintf("it is behind; it was complete last at %s",
+						 time_text(t->last_success_at)),
+				"See \"backup_target_status\": the limit may be too low for "
+				"what is written.");
+		else
+			add(check, name, OK,
+				psprintf("it was complete at %s",
+						 time_text(t->last_success_at)),
+				NULL);
+	}
+	pfree(targets);
+}
+
 /* ---- schedules ---- */
 
 static void
@@ -475,6 +520,7 @@ omb_backup_check(PG_FUNCTION_ARGS)
 		else
 			check_archiving(&check, file, archived, timeout_ms);
 	}
+	check_targets(&check);
 	check_schedules(&check);
 	SPI_finish();
 	/* who listens hears of changes at the latest now */

@@ -18,4 +18,10 @@ extern void omb_check_version(void);
 /* The same for a version that is known. */
 extern void omb_check_sql_version(const char *version);
 
+/*
+ * Refuse unless the server archives WAL with us into a repository: what is
+ * done without that could not be restored.
+ */
+extern void omb_check_ready(void);
+
 #endif

@@ -18,9 +18,12 @@
 #include "utils/wait_event.h"
 
 #include "backend/agent.h"
+#include "backend/ask.h"
 #include "backend/checks.h"
+#include "backend/lowspace.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
+#include "backend/text.h"
 
 /* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
 #define EPOCH_DIFFERENCE INT64CONST(946684800000000)
@@ -100,6 +103,14 @@ check_archiving(void)
 }
 
 void
+omb_check_ready(void)
+{
+	check_preloaded();
+	check_archiving();
+	check_repository();
+}
+
+void
 omb_check_label(const char *label)
 {
 	const char *p;
@@ -142,7 +153,8 @@ request_backup(const char *label, const char *kind)
 {
 	OmbJob busy;
 	uint64 serial = omb_shared_ask(
-		label, kind, GetUserNameFromId(GetUserId(), false), &busy);
+		label, kind,
+		omb_text_from_server(GetUserNameFromId(GetUserId(), false)), &busy);
 
 	if (serial != 0)
 		return serial;
@@ -153,7 +165,7 @@ request_backup(const char *label, const char *kind)
 									errmsg("job \"%s\" is running", busy.job),
 				 errdetail("It was requested by role \"%s\" at %s; its phase "
 						   "is \"%s\".",
-						   busy.requested_by,
+						   omb_text_to_server(busy.requested_by),
 						   timestamptz_to_str(busy.requested_at), busy.phase),
 				 errhint("See the view \"backup_progress\"; "
 						 "\"backup_cancel()\" stops it.")));
@@ -238,7 +250,8 @@ show_warnings(const OmbResult *result)
 	int i;
 
 	for (i = 0; i < Min(result->warning_count, OMB_WARNINGS); i++)
-		ereport(WARNING, (errmsg("%s", result->warning[i])));
+		ereport(WARNING,
+				(errmsg("%s", omb_text_to_server(result->warning[i]))));
 	if (result->warning_count > OMB_WARNINGS)
 		ereport(WARNING, (errmsg("%d more warnings are in the server log",
 								 result->warning_count - OMB_WARNINGS)));
@@ -247,7 +260,10 @@ show_warnings(const OmbResult *result)
 Datum
 omb_backup_now(PG_FUNCTION_ARGS)
 {
-	char *label = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *label =
+		PG_ARGISNULL(0) ?
+			"" :
+			omb_text_from_server(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	char *kind =
 		PG_ARGISNULL(1) ? "auto" : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	bool wait = PG_ARGISNULL(2) ? true : PG_GETARG_BOOL(2);
@@ -257,17 +273,20 @@ omb_backup_now(PG_FUNCTION_ARGS)
 	omb_check_label(label);
 	omb_check_version();
 	check_kind(kind);
-	check_preloaded();
-	check_archiving();
-	check_repository();
+	omb_check_ready();
 	serial = request_backup(label, kind);
 	await_job(serial, wait, result);
 	show_warnings(result);
 	if (result->serial != 0 && !result->ok)
 		ereport(ERROR,
-				(errcode(result->sqlstate), errmsg("%s", result->message),
-				 result->detail[0] ? errdetail("%s", result->detail) : 0,
-				 result->hint[0] ? errhint("%s", result->hint) : 0));
+				(errcode(result->sqlstate),
+				 errmsg("%s", omb_text_to_server(result->message)),
+				 result->detail[0] ?
+					 errdetail("%s", omb_text_to_server(result->detail)) :
+					 0,
+				 result->hint[0] ?
+					 errhint("%s", omb_text_to_server(result->hint)) :
+					 0));
 	PG_RETURN_TEXT_P(cstring_to_text(result->backup_id));
 }
 
@@ -282,9 +301,8 @@ omb_backup_cancel(PG_FUNCTION_ARGS)
 
 /* ---- functions that ask the program ---- */
 
-/* Begin a short job of the program, which more can be put to. */
-static void
-begin_job(const char *type)
+void
+omb_ask_begin(const char *type)
 {
 	omb_check_version();
 	check_repository();
@@ -296,13 +314,12 @@ begin_job(const char *type)
 static void
 start_job(const char *type)
 {
-	begin_job(type);
+	omb_ask_begin(type);
 	(void) omb_agent_send();
 }
 
-/* The next line but warnings; false after "done". Errors are raised. */
-static bool
-next_line(omb_fields *fields)
+bool
+omb_ask_next(omb_fields *fields)
 {
 	for (;;)
 	{
@@ -332,7 +349,8 @@ next_line(omb_fields *fields)
 static Datum
 text_field(const omb_fields *fields, const char *name)
 {
-	return CStringGetTextDatum(omb_agent_text(fields, name));
+	return CStringGetTextDatum(
+		omb_text_to_server(omb_agent_text(fields, name)));
 }
 
 static Datum
@@ -367,7 +385,7 @@ omb_backup_list(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		start_job("list");
-		while (next_line(&fields))
+		while (omb_ask_next(&fields))
 		{
 			Datum values[12];
 			bool nulls[12] = { 0 };
@@ -405,7 +423,7 @@ omb_backup_adopt(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		start_job("adopt");
-		if (next_line(&fields))
+		if (omb_ask_next(&fields))
 			ereport(ERROR,
 					(errcode(ERRCODE_PROTOCOL_VIOLATION),
 					 errmsg("backup agent sent \"%.64s\" instead of \"%s\"",
@@ -433,16 +451,22 @@ note_expire(TimestampTz started_at, const ErrorData *error)
 	memset(&run, 0, sizeof(run));
 	strlcpy(run.job, "expire", sizeof(run.job));
 	strlcpy(run.cause, "request", sizeof(run.cause));
-	strlcpy(run.requested_by, GetUserNameFromId(GetUserId(), false),
-			sizeof(run.requested_by));
+	omb_shared_text(
+		run.requested_by, sizeof(run.requested_by),
+		omb_text_from_server(GetUserNameFromId(GetUserId(), false)));
 	run.started_at = started_at;
 	run.ended_at = GetCurrentTimestamp();
 	if (error != NULL)
 	{
 		run.sqlstate = error->sqlerrcode;
-		omb_shared_text(run.message, sizeof(run.message), error->message);
-		omb_shared_text(run.detail, sizeof(run.detail), error->detail);
-		omb_shared_text(run.hint, sizeof(run.hint), error->hint);
+		omb_shared_text(run.message, sizeof(run.message),
+						omb_text_from_server(error->message));
+		omb_shared_text(run.detail, sizeof(run.detail),
+						error->detail ? omb_text_from_server(error->detail) :
+										NULL);
+		omb_shared_text(run.hint, sizeof(run.hint),
+						error->hint ? omb_text_from_server(error->hint) :
+									  NULL);
 	}
 	omb_shared_add_run(&run);
 }
@@ -473,8 +497,9 @@ omb_backup_expire(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	PG_TRY();
 	{
-		begin_job("expire");
+		omb_ask_begin("expire");
 		omb_agent_put_u64("dry_run", dry_run ? 1 : 0);
+		omb_agent_put_u64("min_free", (uint64) omb_lowspace_limit());
 		for (i = 0; i < (int) lengthof(rules); i++)
 		{
 			/* a rule that is NULL is not set */
@@ -483,7 +508,7 @@ omb_backup_expire(PG_FUNCTION_ARGS)
 								  (uint64) Max(PG_GETARG_INT32(i + 1), 0));
 		}
 		(void) omb_agent_send();
-		while (next_line(&fields))
+		while (omb_ask_next(&fields))
 		{
 			Datum values[4];
 			bool nulls[4] = { 0 };
@@ -523,11 +548,11 @@ run_pin_job(const char *type, const char *id, const char *reason)
 							   PIN_TEXT_MAX)));
 	PG_TRY();
 	{
-		begin_job(type);
+		omb_ask_begin(type);
 		omb_agent_put("backup", id);
 		omb_agent_put("reason", reason);
 		(void) omb_agent_send();
-		while (next_line(&fields))
+		while (omb_ask_next(&fields))
 			;
 	}
 	PG_FINALLY();
@@ -544,7 +569,9 @@ omb_backup_pin(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("the id of a backup must not be null")));
 	run_pin_job("pin", text_to_cstring(PG_GETARG_TEXT_PP(0)),
-				PG_ARGISNULL(1) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(1)));
+				PG_ARGISNULL(1) ? "" :
+								  omb_text_from_server(
+									  text_to_cstring(PG_GETARG_TEXT_PP(1))));
 	PG_RETURN_VOID();
 }
 
@@ -577,10 +604,10 @@ omb_backup_progress(PG_FUNCTION_ARGS)
 	nulls[0] = job.pid == 0;
 	values[1] = CStringGetTextDatum(job.backup_id);
 	nulls[1] = job.backup_id[0] == '\0';
-	values[2] = CStringGetTextDatum(job.label);
+	values[2] = CStringGetTextDatum(omb_text_to_server(job.label));
 	values[3] = CStringGetTextDatum(job.kind);
 	values[4] = CStringGetTextDatum(job.phase);
-	values[5] = CStringGetTextDatum(job.requested_by);
+	values[5] = CStringGetTextDatum(omb_text_to_server(job.requested_by));
 	values[6] = TimestampTzGetDatum(job.started_at);
 	nulls[6] = job.started_at == 0;
 	values[7] = Int64GetDatum((int64) job.bytes_done);

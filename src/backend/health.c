@@ -19,6 +19,7 @@
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/status.h"
+#include "backend/text.h"
 
 PG_FUNCTION_INFO_V1(omb_backup_status);
 PG_FUNCTION_INFO_V1(omb_backup_wal_status);
@@ -44,7 +45,7 @@ put(OmbRow *row, bool is_null, Datum value)
 static void
 put_text(OmbRow *row, const char *text)
 {
-	put(row, text[0] == '\0', CStringGetTextDatum(text));
+	put(row, text[0] == '\0', CStringGetTextDatum(omb_text_to_server(text)));
 }
 
 static void
@@ -94,7 +95,7 @@ text_array(List *texts)
 	int n = 0;
 
 	foreach (cell, texts)
-		value[n++] = CStringGetTextDatum(lfirst(cell));
+		value[n++] = CStringGetTextDatum(omb_text_to_server(lfirst(cell)));
 	return PointerGetDatum(
 		construct_array(value, n, TEXTOID, -1, false, TYPALIGN_INT));
 }

@@ -6,11 +6,11 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "backend/history.h"
+#include "backend/text.h"
 
 /* How long a run is kept, in days. */
 #define KEEP_DAYS 400
@@ -38,25 +38,12 @@ put(Row *row, Oid type, Datum value, bool isnull)
 	row->count++;
 }
 
-/*
- * A text; an empty one is NULL. File names in messages may be anything, but
- * the table takes only what is valid in the database's encoding.
- */
+/* A text; an empty one is NULL. */
 static void
 put_text(Row *row, const char *value)
 {
-	char *copy = pstrdup(value);
-	char *p;
-
-	if (!pg_verify_mbstr(GetDatabaseEncoding(), copy, strlen(copy), true))
-	{
-		for (p = copy; *p; p++)
-		{
-			if (IS_HIGHBIT_SET(*p))
-				*p = '?';
-		}
-	}
-	put(row, TEXTOID, CStringGetTextDatum(copy), copy[0] == '\0');
+	put(row, TEXTOID, CStringGetTextDatum(omb_text_to_server(value)),
+		value[0] == '\0');
 }
 
 static void

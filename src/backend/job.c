@@ -10,6 +10,7 @@
 
 #include <sys/stat.h>
 
+#include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "miscadmin.h"
@@ -29,9 +30,11 @@
 
 #include "backend/agent.h"
 #include "backend/compat.h"
+#include "backend/lowspace.h"
 #include "backend/scheduler.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
+#include "backend/text.h"
 
 /* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
 #define EPOCH_DIFFERENCE INT64CONST(946684800000000)
@@ -374,6 +377,7 @@ expire(const OmbJob *job)
 	omb_agent_start();
 	omb_agent_begin_job("expire");
 	omb_agent_put_u64("dry_run", 0);
+	omb_agent_put_u64("min_free", (uint64) omb_lowspace_limit());
 	for (i = 0; i < OMB_RULES; i++)
 	{
 		if (job->rules[i] >= 0)
@@ -382,10 +386,13 @@ expire(const OmbJob *job)
 	send_line();
 	await("done", &fields);
 	omb_agent_stop();
-	ereport(LOG, (errmsg("removal of old backups completed: " UINT64_FORMAT
-						 " backups removed, " UINT64_FORMAT " kept",
-						 omb_agent_u64(&fields, "backups_dropped"),
-						 omb_agent_u64(&fields, "backups_kept"))));
+	ereport(LOG,
+			(errmsg("removal of old backups completed: " UINT64_FORMAT
+					" backups removed, " UINT64_FORMAT
+					" of them early for lack of space, " UINT64_FORMAT " kept",
+					omb_agent_u64(&fields, "backups_dropped"),
+					omb_agent_u64(&fields, "backups_dropped_early"),
+					omb_agent_u64(&fields, "backups_kept"))));
 }
 
 /* Damage is an error: it is the run that has to be looked at. */
@@ -436,13 +443,18 @@ report_failure(MemoryContext context)
 	LWLockReleaseAll();
 	ConditionVariableCancelSleep();
 	omb_agent_stop();
+	/* that of backup_check() */
+	AbortOutOfAnyTransaction();
+	MemoryContextSwitchTo(context);
 	/* "canceling statement" would puzzle who has not cancelled any */
 	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
 		omb_shared_fail(my_serial, ERRCODE_QUERY_CANCELED,
 						omb_shared_canceled(), NULL, NULL);
 	else
-		omb_shared_fail(my_serial, error->sqlerrcode, error->message,
-						error->detail, error->hint);
+		omb_shared_fail(
+			my_serial, error->sqlerrcode, omb_text_from_server(error->message),
+			error->detail ? omb_text_from_server(error->detail) : NULL,
+			error->hint ? omb_text_from_server(error->hint) : NULL);
 	reported = true;
 	EmitErrorReport();
 	FlushErrorState();

@@ -28,6 +28,8 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "backend/lowspace.h"
+#include "backend/notes.h"
 #include "backend/schedule.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
@@ -177,10 +179,10 @@ static bool
 scheduler_needed(void)
 {
 	OmbSchedulerShared *shared = &omb_shared->scheduler;
-	bool needed;
+	bool needed = omb_lowspace_due(omb_schedule_now());
 
 	LWLockAcquire(omb_shared->lock, LW_SHARED);
-	needed = shared->changes != shared->changes_seen ||
+	needed = needed || shared->changes != shared->changes_seen ||
 			 shared->first_run != shared->next_run ||
 			 (shared->wake_at != 0 && shared->wake_at <= omb_schedule_now());
 	/* what keeps it from working may be over */
@@ -246,6 +248,7 @@ database_exists(void)
 		psprintf("database \"%s\" does not exist", omb_database),
 		"Set \"omsupply_backup.database\" to the database in which the "
 		"extension is installed, and reload the server.");
+	omb_target_apply(NULL, 0);
 	return false;
 }
 
@@ -344,7 +347,8 @@ omb_launcher_main(Datum arg)
 		check_worker();
 		check_orphan();
 		omb_survey_step();
-		sleep = run_scheduler();
+		sleep = omb_mirror_step(run_scheduler());
+		sleep = Min(sleep, omb_notes_step());
 		/* requests, the end of a worker and signals set the latch */
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

@@ -108,7 +108,15 @@ check_cron(const char *text)
 	omb_cron_error error;
 
 	if (omb_cron_parse(text, &cron, &error))
-		return;
+	{
+		TimestampTz next;
+
+		if (omb_schedule_next(&cron, omb_schedule_zone("UTC"), 0, &next))
+			return;
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("schedule \"%s\" never runs", text),
+						errdetail("There is no such date.")));
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid schedule \"%s\"", text),
@@ -284,22 +292,27 @@ tell_launcher(XactEvent event, void *arg)
 		change_pending = false;
 }
 
-Datum
-omb_schedule_changed(PG_FUNCTION_ARGS)
+void
+omb_schedule_note_change(void)
 {
 	static bool registered = false;
 
+	if (omb_shared == NULL)
+		return;
+	if (!registered)
+		RegisterXactCallback(tell_launcher, NULL);
+	registered = true;
+	change_pending = true;
+}
+
+Datum
+omb_schedule_changed(PG_FUNCTION_ARGS)
+{
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("function \"%s\" is for a trigger",
 							   "backup_schedule_changed")));
-	if (omb_shared != NULL)
-	{
-		if (!registered)
-			RegisterXactCallback(tell_launcher, NULL);
-		registered = true;
-		change_pending = true;
-	}
+	omb_schedule_note_change();
 	return PointerGetDatum(NULL);
 }
 

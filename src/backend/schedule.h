@@ -18,6 +18,9 @@ extern TimestampTz omb_schedule_now(void);
 /* A time zone by its name; NULL when the server does not know it. */
 extern pg_tz *omb_schedule_zone(const char *name);
 
+/* When this transaction commits, the scheduler looks at its tables. */
+extern void omb_schedule_note_change(void);
+
 /* The first run after an instant; false when there is none. */
 extern bool omb_schedule_next(const omb_cron *cron, pg_tz *zone,
 							  TimestampTz after, TimestampTz *next);

@@ -27,12 +27,14 @@
 
 #include "backend/checks.h"
 #include "backend/history.h"
+#include "backend/lowspace.h"
 #include "backend/schedule.h"
 #include "backend/scheduler.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/standing.h"
 #include "backend/status.h"
+#include "backend/text.h"
 
 typedef struct Turn
 {
@@ -48,6 +50,8 @@ typedef struct Turn
 	OmbJobState job_state;
 	char running[OMB_SCHEDULE_MAX]; /* schedule of the job in hand */
 	bool unconfigured; /* something is due, there is no repository */
+	OmbTargetConfig *targets;
+	int target_count;
 } Turn;
 
 /* ---- the database ---- */
@@ -172,13 +176,16 @@ find_lost(Turn *turn, OmbSchedule *s)
 {
 	OmbRun run;
 
-	if (!s->is_running || strcmp(turn->running, s->name) == 0)
+	if (!s->is_running ||
+		strcmp(turn->running, omb_text_from_server(s->name)) == 0)
 		return;
 	memset(&run, 0, sizeof(run));
 	strlcpy(run.job, s->job, sizeof(run.job));
 	strlcpy(run.cause, "schedule", sizeof(run.cause));
-	omb_shared_text(run.schedule, sizeof(run.schedule), s->name);
-	omb_shared_text(run.label, sizeof(run.label), s->label);
+	omb_shared_text(run.schedule, sizeof(run.schedule),
+					omb_text_from_server(s->name));
+	omb_shared_text(run.label, sizeof(run.label),
+					omb_text_from_server(s->label));
 	run.started_at = s->started_at;
 	run.ended_at = Max(s->started_at, omb_shared->scheduler.memory_start);
 	run.sqlstate = ERRCODE_ADMIN_SHUTDOWN;
@@ -236,9 +243,11 @@ put_request(const Turn *turn, const OmbSchedule *s)
 	strlcpy(job->phase, "requested", sizeof(job->phase));
 	strlcpy(job->sample, s->sample, sizeof(job->sample));
 	strlcpy(job->max_time, s->max_time, sizeof(job->max_time));
-	omb_shared_text(job->schedule, sizeof(job->schedule), s->name);
+	omb_shared_text(job->schedule, sizeof(job->schedule),
+					omb_text_from_server(s->name));
 	if (backup)
-		omb_shared_text(job->label, sizeof(job->label), s->label);
+		omb_shared_text(job->label, sizeof(job->label),
+						omb_text_from_server(s->label));
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	free =
 		omb_shared->job.state == OMB_JOB_NONE && omb_shared->launcher_pid != 0;
@@ -249,6 +258,49 @@ put_request(const Turn *turn, const OmbSchedule *s)
 	}
 	LWLockRelease(omb_shared->lock);
 	return free;
+}
+
+/*
+ * Ask for the removal of old backups when the repository lacks space. False
+ * when that is not so, or no rule allows it.
+ */
+static bool
+start_lowspace(Turn *turn)
+{
+	OmbSchedule nobody;
+	OmbJob *job = palloc0(sizeof(OmbJob));
+	bool allowed = false;
+	int i;
+
+	if (turn->job_state != OMB_JOB_NONE || !omb_lowspace_due(turn->now))
+		return false;
+	read_rules(turn, job);
+	for (i = 0; i < OMB_RULES - 1; i++)
+		allowed = allowed || job->rules[i] > 0;
+	memset(&nobody, 0, sizeof(nobody));
+	nobody.name = nobody.label = nobody.sample = nobody.max_time = "";
+	nobody.job = "expire";
+	nobody.due = "low space";
+	if (allowed && !put_request(turn, &nobody))
+		return false;
+	omb_lowspace_asked(turn->now);
+	if (allowed)
+		ereport(LOG, (errmsg("removing old backups because the repository has "
+							 "less than %d MB free",
+							 omb_min_free)));
+	return allowed;
+}
+
+/* For backup_status: nobody takes backups when no schedule does. */
+static void
+note_schedules(const Turn *turn)
+{
+	int count = omb_standing_backups(&turn->standing);
+
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	omb_shared->scheduler.schedules_known = true;
+	omb_shared->scheduler.backup_schedules = count;
+	LWLockRelease(omb_shared->lock);
 }
 
 static void
@@ -268,6 +320,18 @@ start_due(Turn *turn)
 	omb_standing_start(&turn->standing, s);
 }
 
+/* Targets outlive the transaction. */
+static void
+read_targets(Turn *turn)
+{
+	OmbTargetConfig *read;
+
+	turn->target_count = omb_target_read(turn->schema, &read);
+	turn->targets = MemoryContextAlloc(
+		TopMemoryContext, (turn->target_count + 1) * sizeof(OmbTargetConfig));
+	memcpy(turn->targets, read, turn->target_count * sizeof(OmbTargetConfig));
+}
+
 /* ---- one turn ---- */
 
 static void
@@ -284,7 +348,8 @@ take_turn(Turn *turn)
 	for (i = 0; i < turn->run_count; i++)
 	{
 		omb_history_write(turn->schema, &turn->runs[i]);
-		omb_standing_end(&turn->standing, turn->runs[i].schedule,
+		omb_standing_end(&turn->standing,
+						 omb_text_to_server(turn->runs[i].schedule),
 						 turn->runs[i].sqlstate);
 	}
 	for (i = 0; i < turn->standing.count; i++)
@@ -292,9 +357,12 @@ take_turn(Turn *turn)
 	omb_standing_find_due(&turn->standing, turn->server_start);
 	omb_history_trim(turn->schema, turn->now);
 	omb_status_notify();
-	start_due(turn);
+	note_schedules(turn);
+	if (!start_lowspace(turn))
+		start_due(turn);
 	omb_standing_write(&turn->standing, turn->schema);
 	turn->wake_at = omb_standing_wakeup(&turn->standing);
+	read_targets(turn);
 	/* a kill in between would write them twice */
 	HOLD_INTERRUPTS();
 	commit();
@@ -309,7 +377,7 @@ take_turn(Turn *turn)
 static void
 note_message(const ErrorData *error)
 {
-	const char *text = error ? error->message : "";
+	const char *text = error ? omb_text_from_server(error->message) : "";
 	bool is_new;
 
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
@@ -334,6 +402,9 @@ leave_failed(MemoryContext context)
 	LWLockReleaseAll();
 	AbortCurrentTransaction();
 	note_message(error);
+	/* with the extension its targets are gone */
+	if (error->sqlerrcode == ERRCODE_UNDEFINED_OBJECT)
+		omb_target_apply(NULL, 0);
 	proc_exit(1);
 }
 
@@ -364,6 +435,7 @@ omb_scheduler_main(Datum arg)
 		leave_failed(context);
 	}
 	PG_END_TRY();
+	omb_target_apply(turn.targets, turn.target_count);
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	omb_shared->scheduler.done = number;
 	omb_shared->scheduler.wake_at = turn.wake_at;

@@ -22,6 +22,8 @@ int omb_archive_timeout = 300;
 int omb_max_backup_age = 2 * 86400;
 int omb_wal_full_action = OMB_WAL_FULL_WARN;
 int omb_wal_limit = 0;
+int omb_max_target_lag = 86400;
+int omb_min_free = 0;
 
 static const struct config_enum_entry wal_full_actions[] = {
 	{ "warn", OMB_WAL_FULL_WARN, false },
@@ -117,6 +119,12 @@ omb_settings_define(void)
 							"0 means that any age is fine.",
 							&omb_max_backup_age, 2 * 86400, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("omsupply_backup.max_target_lag",
+							"Time that a target may be behind the repository "
+							"before backup_status calls it so.",
+							"0 means that any time is fine.",
+							&omb_max_target_lag, 86400, 0, INT_MAX, PGC_SIGHUP,
+							GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomEnumVariable(
 		"omsupply_backup.wal_full_action",
 		"What happens when archiving fails and pg_wal grows.",
@@ -132,6 +140,14 @@ omb_settings_define(void)
 							"set to \"drop\"; 0 means no limit.",
 							&omb_wal_limit, 0, 0, INT_MAX, PGC_SIGHUP,
 							GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"omsupply_backup.min_free",
+		"Free space in the repository's file system below which old backups "
+		"are removed early.",
+		"Those that only keep_last and the calendar rules keep, down to the "
+		"minimum; 0 means never.",
+		&omb_min_free, 0, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL,
+		NULL);
 	DefineCustomStringVariable(
 		"omsupply_backup.database",
 		"Database in which the extension keeps schedules and history.", NULL,

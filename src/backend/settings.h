@@ -10,9 +10,11 @@ extern char *omb_compression;
 extern int omb_jobs;			/* 0 = one per core */
 extern int omb_max_read_rate;	/* kB/s, 0 = no limit */
 extern int omb_archive_timeout; /* seconds */
-extern int omb_max_backup_age;	/* seconds, 0 = any age is fine */
+extern int omb_max_backup_age;
+extern int omb_max_target_lag;	/* seconds, 0 = any age is fine */
 extern int omb_wal_full_action; /* OmbWalFullAction */
 extern int omb_wal_limit;		/* MB, 0 = none */
+extern int omb_min_free;		/* MB, 0 = none */
 extern char *omb_database;
 extern int omb_debug_clock_offset; /* seconds */
 

@@ -49,6 +49,8 @@ startup(void)
 		ConditionVariableInit(&omb_shared->changed);
 		omb_shared->scheduler.server_start = omb_schedule_now();
 		omb_shared->scheduler.memory_start = GetCurrentTimestamp();
+		/* there may be some from before */
+		omb_shared->notes_wanted = 1;
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -93,8 +95,12 @@ omb_shared_add_run(const OmbRun *run)
 {
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	add_run(run);
+	/* backup_expire(), which is no job of the launcher's */
+	if (run->sqlstate == 0 && strcmp(run->job, "expire") == 0)
+		omb_target_expire();
 	LWLockRelease(omb_shared->lock);
 	omb_wake(omb_shared->launcher_pid);
+	omb_target_wake();
 }
 
 bool
@@ -171,6 +177,10 @@ finish(uint64 serial, const OmbResult *result)
 	job->state = OMB_JOB_NONE;
 	job->pid = 0;
 	omb_shared->status.survey_wanted = true;
+	if (result->ok && strcmp(slot->job, "expire") == 0)
+		omb_target_expire();
+	else if (result->ok)
+		omb_target_work();
 }
 
 uint64
@@ -197,7 +207,8 @@ omb_shared_ask(const char *label, const char *kind, const char *requested_by,
 		strlcpy(job->job, strcmp(kind, "full") == 0 ? "full" : "backup",
 				sizeof(job->job));
 		strlcpy(job->cause, "request", sizeof(job->cause));
-		strlcpy(job->requested_by, requested_by, sizeof(job->requested_by));
+		omb_shared_text(job->requested_by, sizeof(job->requested_by),
+						requested_by);
 		strlcpy(job->phase, "requested", sizeof(job->phase));
 	}
 	LWLockRelease(omb_shared->lock);
@@ -224,6 +235,7 @@ omb_shared_finish(uint64 serial, const OmbResult *result)
 	LWLockRelease(omb_shared->lock);
 	ConditionVariableBroadcast(&omb_shared->changed);
 	omb_wake(omb_shared->launcher_pid);
+	omb_target_wake();
 }
 
 void

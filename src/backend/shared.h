@@ -9,6 +9,7 @@
 #include "storage/lwlock.h"
 
 #include "backend/status.h"
+#include "backend/target.h"
 
 #define OMB_LABEL_MAX 256
 #define OMB_ID_MAX 32
@@ -60,7 +61,7 @@ typedef struct OmbJob
 typedef struct OmbRun
 {
 	char job[16];
-	char cause[16]; /* request, schedule, missed, retry */
+	char cause[16]; /* request, schedule, missed, retry, low space */
 	char schedule[OMB_SCHEDULE_MAX];
 	char requested_by[NAMEDATALEN];
 	char label[OMB_LABEL_MAX];
@@ -90,7 +91,9 @@ typedef struct OmbSchedulerShared
 	uint64 done;		 /* number of the last turn that came to its end */
 	TimestampTz wake_at; /* when the next run is due, 0 for never */
 	char message[512];	 /* that was logged last */
-	uint64 first_run;	 /* in the ring, by number modulo OMB_RUNS */
+	bool schedules_known;
+	int backup_schedules; /* that are enabled and take backups */
+	uint64 first_run;	  /* in the ring, by number modulo OMB_RUNS */
 	uint64 next_run;
 	uint64 runs_lost; /* for want of room, not logged yet */
 	OmbRun run[OMB_RUNS];
@@ -121,6 +124,9 @@ typedef struct OmbShared
 	OmbResult result[OMB_RESULTS]; /* by serial modulo OMB_RESULTS */
 	OmbStatus status;
 	OmbSchedulerShared scheduler;
+	OmbTargetsShared targets;
+	uint64 notes_wanted; /* how often somebody wrote a note */
+	uint64 notes_done;	 /* that many of them are in the repository */
 } OmbShared;
 
 /* NULL when the library is not in shared_preload_libraries. */

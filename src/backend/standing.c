@@ -180,7 +180,9 @@ find_due(const OmbStanding *standing, OmbSchedule *s, TimestampTz server_start)
 	/* the clock was set back */
 	if (s->handled_until > standing->now + SECS_PER_MINUTE * USECS_PER_SEC)
 		s->handled_until = standing->now;
-	if (s->retry_at > standing->now + SECS_PER_HOUR * USECS_PER_SEC)
+	/* times before 2000, of a clock that was lost, are below 0 */
+	if (s->retry_at != 0 &&
+		s->retry_at > standing->now + SECS_PER_HOUR * USECS_PER_SEC)
 		s->retry_at = standing->now;
 	if (!s->catch_up && s->handled_until < server_start)
 		s->handled_until = server_start - USECS_PER_SEC;
@@ -208,6 +210,23 @@ omb_standing_find_due(OmbStanding *standing, TimestampTz server_start)
 		find_due(standing, &standing->schedules[i], server_start);
 }
 
+static bool
+takes_backups(const OmbSchedule *s)
+{
+	return strcmp(s->job, "backup") == 0 || strcmp(s->job, "full") == 0;
+}
+
+int
+omb_standing_backups(const OmbStanding *standing)
+{
+	int count = 0;
+	int i;
+
+	for (i = 0; i < standing->count; i++)
+		count += takes_backups(&standing->schedules[i]) ? 1 : 0;
+	return count;
+}
+
 /* The one that has waited longest; backups first. */
 OmbSchedule *
 omb_standing_choose(OmbStanding *standing)
@@ -218,10 +237,8 @@ omb_standing_choose(OmbStanding *standing)
 	for (i = 0; i < standing->count; i++)
 	{
 		OmbSchedule *s = &standing->schedules[i];
-		bool backup =
-			strcmp(s->job, "backup") == 0 || strcmp(s->job, "full") == 0;
-		bool best_backup = best != NULL && (strcmp(best->job, "backup") == 0 ||
-											strcmp(best->job, "full") == 0);
+		bool backup = takes_backups(s);
+		bool best_backup = best != NULL && takes_backups(best);
 
 		if (s->due == NULL)
 			continue;

@@ -56,6 +56,9 @@ extern void omb_standing_find_due(OmbStanding *standing,
 /* The schedule whose turn it is, or NULL. */
 extern OmbSchedule *omb_standing_choose(OmbStanding *standing);
 
+/* How many take backups. */
+extern int omb_standing_backups(const OmbStanding *standing);
+
 /* Its job was asked for. */
 extern void omb_standing_start(OmbStanding *standing, OmbSchedule *s);
 

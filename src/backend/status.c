@@ -20,11 +20,12 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "backend/lowspace.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/status.h"
+#include "backend/text.h"
 
-#define CHANNEL "omsupply_backup"
 #define STATUS_DIR XLOGDIR "/archive_status"
 #define WAITING_MAX 100000
 
@@ -69,12 +70,14 @@ omb_status_archived(const char *file)
 	}
 	archiver->failing_since = 0;
 	archiver->failures = 0;
+	omb_target_work();
 	if (was_failing || archiver->given_up > 0)
 		omb_shared->status.survey_wanted = true;
 	launcher = omb_shared->launcher_pid;
 	LWLockRelease(omb_shared->lock);
 	if (was_failing)
 		omb_wake(launcher);
+	omb_target_wake();
 }
 
 void
@@ -248,6 +251,12 @@ add_reason(OmbVerdict *verdict, OmbState state, const char *fmt, ...)
 		verdict->reasons = lappend(verdict->reasons, text.data);
 }
 
+void
+omb_verdict_add(OmbVerdict *verdict, OmbState state, const char *reason)
+{
+	add_reason(verdict, state, "%s", reason);
+}
+
 static char *
 time_text(TimestampTz time)
 {
@@ -293,6 +302,21 @@ judge_archiver(OmbVerdict *verdict, const OmbArchiver *archiver,
 }
 
 static void
+judge_lowspace(OmbVerdict *verdict, const OmbSurvey *survey)
+{
+	if (omb_lowspace(survey))
+		add_reason(verdict, OMB_STATE_DEGRADED,
+				   "the file system of the repository has %s left, less than "
+				   "\"omsupply_backup.min_free\"%s",
+				   size_text(survey->repository_free),
+				   omb_lowspace_attempts() > 0 ?
+					   ", and all old backups that may go are gone: enlarge "
+					   "it, or lower \"keep_wal_days\" or \"minimum\" in "
+					   "\"backup_retention\", or remove pins" :
+					   "");
+}
+
+static void
 judge_space(OmbVerdict *verdict, const OmbSurvey *survey)
 {
 	double days = omb_status_days_until_full(survey);
@@ -304,6 +328,7 @@ judge_space(OmbVerdict *verdict, const OmbSurvey *survey)
 				   "directory");
 	if (survey->repository_total == 0)
 		return;
+	judge_lowspace(verdict, survey);
 	percent = 100.0 * survey->repository_free / survey->repository_total;
 	if (percent < FREE_PERCENT_FULL)
 		add_reason(verdict, OMB_STATE_FAILING,
@@ -392,6 +417,26 @@ judge_last_job(OmbVerdict *verdict)
 }
 
 static void
+judge_schedules(OmbVerdict *verdict)
+{
+	const OmbSchedulerShared *scheduler = &omb_shared->scheduler;
+	char *message;
+	bool none;
+
+	LWLockAcquire(omb_shared->lock, LW_SHARED);
+	message = pstrdup(scheduler->message);
+	none = scheduler->schedules_known && scheduler->backup_schedules == 0;
+	LWLockRelease(omb_shared->lock);
+	if (message[0] != '\0')
+		add_reason(verdict, OMB_STATE_DEGRADED, "schedules do not work: %s",
+				   message);
+	else if (none)
+		add_reason(verdict, OMB_STATE_DEGRADED,
+				   "no schedule that takes backups is enabled in "
+				   "\"backup_schedule\"");
+}
+
+static void
 judge_survey(OmbVerdict *verdict, const OmbSurvey *survey, TimestampTz now)
 {
 	if (survey->at == 0)
@@ -436,7 +481,9 @@ omb_status_judge(OmbVerdict *verdict)
 		omb_status_get(survey, archiver);
 		judge_archiver(verdict, archiver, now);
 		judge_last_job(verdict);
+		judge_schedules(verdict);
 		judge_survey(verdict, survey, now);
+		omb_target_judge(verdict);
 		if (omb_shared->launcher_pid == 0)
 			add_reason(verdict, OMB_STATE_FAILING,
 					   "the backup launcher is not running");
@@ -570,8 +617,9 @@ omb_status_notify(void)
 						 ", \"reasons\": %s, \"at\": ", change[i].reasons);
 		escape_json(&json, time_text(change[i].at));
 		appendStringInfoChar(&json, '}');
-		Async_Notify(CHANNEL, json.data);
+		Async_Notify(OMB_CHANNEL, omb_text_to_server(json.data));
 		pfree(json.data);
 	}
 	pfree(change);
+	omb_target_notify();
 }

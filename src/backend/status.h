@@ -9,6 +9,9 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
+/* Who listens to this is told. */
+#define OMB_CHANNEL "omsupply_backup"
+
 /* Times of 0 mean never. */
 
 #define OMB_STATUS_TEXT 512
@@ -95,11 +98,19 @@ typedef struct OmbChange
 	char reasons[OMB_STATUS_TEXT]; /* a JSON array */
 } OmbChange;
 
+/* Removal of old backups for want of space (backend/lowspace.h). */
+typedef struct OmbLowspace
+{
+	TimestampTz asked_at;
+	int attempts; /* since there was enough space */
+} OmbLowspace;
+
 typedef struct OmbStatus
 {
 	OmbSurvey survey;
 	OmbArchiver archiver;
 	bool survey_wanted;
+	OmbLowspace lowspace;
 	OmbState state; /* as the launcher judged last */
 	TimestampTz state_since;
 	int change_count; /* changes that were not told yet */
@@ -121,6 +132,10 @@ typedef struct OmbVerdict
 	OmbState state;
 	List *reasons;
 } OmbVerdict;
+
+/* One more reason; the worst of all counts. */
+extern void omb_verdict_add(OmbVerdict *verdict, OmbState state,
+							const char *reason);
 
 extern const char *omb_state_name(OmbState state);
 

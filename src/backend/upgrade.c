@@ -21,6 +21,7 @@
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/status.h"
+#include "backend/text.h"
 
 PG_FUNCTION_INFO_V1(omb_backup_before_upgrade);
 PG_FUNCTION_INFO_V1(omb_backup_confirm_recovery_code);
@@ -29,6 +30,9 @@ PG_FUNCTION_INFO_V1(omb_backup_confirm_recovery_code);
 #define SURVEY_WAIT_MS 10000
 #define POLL_MS 50
 #define RECEIVE_MS 1000L
+
+/* No backup is older. */
+#define YEARS_MAX 1000
 
 /* The program takes no longer one either. */
 #define CODE_MAX 256
@@ -80,11 +84,16 @@ static bool
 is_due(const Interval *max_age)
 {
 	OmbSurvey *survey = palloc(sizeof(OmbSurvey));
+	int64 years = max_age->month / MONTHS_PER_YEAR + max_age->day / 365 +
+				  max_age->time / (USECS_PER_DAY * 365);
 	TimestampTz limit;
 
 	await_survey(survey);
 	if (survey->at == 0 || survey->backups == 0)
 		return true;
+	/* no sum that is out of range may stop the caller */
+	if (years > YEARS_MAX || years < -YEARS_MAX)
+		return years < 0;
 	limit = DatumGetTimestampTz(DirectFunctionCall2(
 		timestamptz_pl_interval, TimestampTzGetDatum(survey->last_stop_at),
 		IntervalPGetDatum(max_age)));
@@ -118,9 +127,10 @@ omb_backup_before_upgrade(PG_FUNCTION_ARGS)
 	values[1] = CStringGetTextDatum(name);
 	if (!PG_ARGISNULL(1) && is_due(PG_GETARG_INTERVAL_P(1)))
 	{
-		started =
-			omb_shared_ask(name, "auto", GetUserNameFromId(GetUserId(), false),
-						   &busy) != 0;
+		started = omb_shared_ask(omb_text_from_server(name), "auto",
+								 omb_text_from_server(
+									 GetUserNameFromId(GetUserId(), false)),
+								 &busy) != 0;
 		if (!started && busy.state != OMB_JOB_NONE)
 		{
 			if (strcmp(busy.job, "backup") == 0 ||

@@ -86,6 +86,13 @@ omb_json_text(omb_json *json, const char *name, const char *value)
 }
 
 void
+omb_json_raw(omb_json *json, const char *name, const char *value)
+{
+	lead(json, name);
+	(void) fputs(value, json->out);
+}
+
+void
 omb_json_u64(omb_json *json, const char *name, uint64_t value)
 {
 	lead(json, name);

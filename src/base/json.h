@@ -23,6 +23,8 @@ extern void omb_json_begin(omb_json *json, FILE *out);
 extern void omb_json_open(omb_json *json, const char *name, char bracket);
 extern void omb_json_close(omb_json *json, char bracket);
 extern void omb_json_text(omb_json *json, const char *name, const char *value);
+/* A value that is JSON already. */
+extern void omb_json_raw(omb_json *json, const char *name, const char *value);
 extern void omb_json_u64(omb_json *json, const char *name, uint64_t value);
 extern void omb_json_bool(omb_json *json, const char *name, bool value);
 /* Ends the line. */

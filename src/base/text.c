@@ -56,6 +56,31 @@ omb_hex_parse(const char *text, void *out, size_t len)
 	return true;
 }
 
+char *
+omb_base64_format(const void *data, size_t len, char *out)
+{
+	static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+								"abcdefghijklmnopqrstuvwxyz0123456789+/";
+	const uint8_t *in = data;
+	char *at = out;
+
+	for (; len > 0; in += 3)
+	{
+		size_t have = len < 3 ? len : 3;
+		unsigned int bits = (unsigned int) in[0] << 16 |
+							(have > 1 ? (unsigned int) in[1] << 8 : 0) |
+							(have > 2 ? in[2] : 0u);
+
+		*at++ = digit[bits >> 18 & 63];
+		*at++ = digit[bits >> 12 & 63];
+		*at++ = have > 1 ? digit[bits >> 6 & 63] : '=';
+		*at++ = have > 2 ? digit[bits & 63] : '=';
+		len -= have;
+	}
+	*at = '\0';
+	return out;
+}
+
 bool
 omb_u64_parse(const char *text, uint64_t *value)
 {
@@ -223,6 +248,35 @@ omb_size_format(uint64_t bytes, char *out)
 					unit > 0 && value < 10 ? "%.1f %s" : "%.0f %s", value,
 					units[unit]);
 	return out;
+}
+
+bool
+omb_size_parse(const char *text, uint64_t *bytes)
+{
+	static const struct
+	{
+		const char *name;
+		unsigned int shift;
+	} units[] = { { "", 0 },	{ "B", 0 },	  { "kB", 10 },
+				  { "MB", 20 }, { "GB", 30 }, { "TB", 40 } };
+	char digits[24];
+	size_t len = strspn(text, "0123456789");
+	size_t i;
+
+	(void) snprintf(digits, sizeof(digits), "%.*s", (int) len, text);
+	text += len;
+	while (*text == ' ')
+		text++;
+	for (i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+	{
+		if (strcmp(text, units[i].name) == 0 && omb_u64_parse(digits, bytes) &&
+			*bytes > 0 && *bytes <= (uint64_t) INT64_MAX >> units[i].shift)
+		{
+			*bytes <<= units[i].shift;
+			return true;
+		}
+	}
+	return false;
 }
 
 char *

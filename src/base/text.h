@@ -13,6 +13,10 @@ extern char *omb_hex_format(const void *data, size_t len, char *out);
 /* Exactly 2 len lower-case digits. */
 extern bool omb_hex_parse(const char *text, void *out, size_t len);
 
+/* Base64 with padding and a terminator; out has room for OMB_BASE64_TEXT. */
+#define OMB_BASE64_TEXT(len) (((len) + 2) / 3 * 4 + 1)
+extern char *omb_base64_format(const void *data, size_t len, char *out);
+
 /* A decimal number without sign or space. */
 extern bool omb_u64_parse(const char *text, uint64_t *value);
 
@@ -32,6 +36,8 @@ extern bool omb_time_parse(const char *text, int64_t *time);
 /* "1.5 GB", "312 kB": powers of 1024 with PostgreSQL's unit names. */
 #define OMB_SIZE_TEXT 16
 extern char *omb_size_format(uint64_t bytes, char *out);
+/* "500", "500kB", "2 MB", "10GB", "1TB": whole numbers above 0. */
+extern bool omb_size_parse(const char *text, uint64_t *bytes);
 /* "1:02:03" or "2:03" */
 extern char *omb_duration_format(uint64_t seconds, char *out);
 

@@ -3,14 +3,13 @@
  */
 #include "codec/crypto.h"
 
-#include "base/buffer.h"
-
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,10 +191,41 @@ omb_sha256(const void *data, size_t len, uint8_t out[OMB_SHA256_SIZE])
 bool
 omb_md5(const void *data, size_t len, uint8_t out[OMB_MD5_SIZE])
 {
-	if (EVP_Q_digest(NULL, "MD5", NULL, data, len, out, NULL) == 1)
-		return true;
+	unsigned int size = 0;
+
+	return EVP_Digest(data, len, out, &size, EVP_md5(), NULL) == 1 &&
+		   size == OMB_MD5_SIZE;
+}
+
+/* Nobody is asked for a password. */
+static int
+no_password(char *out, int size, int writing, void *arg)
+{
+	return -1;
+}
+
+bool
+omb_rsa_sign(const char *pem, const void *data, size_t len, omb_buf *out)
+{
+	BIO *bio = BIO_new_mem_buf(pem, -1);
+	EVP_PKEY *key =
+		bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	size_t size = 0;
+	bool good =
+		key != NULL && ctx != NULL &&
+		EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA &&
+		EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) == 1 &&
+		EVP_DigestSign(ctx, NULL, &size, data, len) == 1 &&
+		EVP_DigestSign(ctx, omb_buf_reserve(out, size), &size, data, len) == 1;
+
+	if (good)
+		out->len += size;
+	EVP_MD_CTX_free(ctx);
+	EVP_PKEY_free(key);
+	BIO_free(bio);
 	ERR_clear_error();
-	return false;
+	return good;
 }
 
 void

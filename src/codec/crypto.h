@@ -8,6 +8,8 @@
 #ifndef OMB_CODEC_CRYPTO_H
 #define OMB_CODEC_CRYPTO_H
 
+#include "base/buffer.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,11 +51,18 @@ extern void omb_sha256(const void *data, size_t len,
 					   uint8_t out[OMB_SHA256_SIZE]);
 
 /*
- * MD5 of one piece, which servers compare with what they got; it protects
- * from accidents only. False where the library may not do it.
+ * MD5, which some protocols want as a checksum; false where the library does
+ * not offer it (FIPS).
  */
 #define OMB_MD5_SIZE 16
 extern bool omb_md5(const void *data, size_t len, uint8_t out[OMB_MD5_SIZE]);
+
+/*
+ * Append the signature of one piece, RSA with SHA-256 (PKCS #1 v1.5), by a
+ * private key in PEM without a password; false when it is none.
+ */
+extern bool omb_rsa_sign(const char *pem, const void *data, size_t len,
+						 omb_buf *out);
 
 /* HKDF with SHA-256 (RFC 5869), extract and expand. */
 extern void omb_hkdf(const uint8_t *key, size_t key_len, const uint8_t *salt,

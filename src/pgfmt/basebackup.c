@@ -21,7 +21,9 @@ omb_exclude_file(const char *name)
 		"omsupply_backup.instance", "omsupply_backup.instance.tmp",
 		/* WAL that this copy gave up, until the repository has the note */
 		"omsupply_backup.gap", "omsupply_backup.gap.tmp",
-		"omsupply_backup.gap.report"
+		"omsupply_backup.gap.report",
+		/* how this copy came into being: task/restored.h */
+		"omsupply_backup.restored"
 	};
 	/* files and directories for sorting, and caches of the catalog */
 	static const char *const prefixes[] = { "pgsql_tmp", "pg_internal.init" };
@@ -45,8 +47,10 @@ omb_exclude_contents(const char *path)
 {
 	static const char *const names[] = { "pg_stat_tmp", "pg_replslot",
 										 "pg_dynshmem", "pg_notify",
-										 "pg_serial",	"pg_snapshots",
-										 "pg_subtrans", "pg_wal" };
+										 "pg_serial", "pg_snapshots",
+										 "pg_subtrans", "pg_wal",
+										 /* of this copy: task/notes.h */
+										 "omsupply_backup.notes" };
 	size_t i;
 
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)

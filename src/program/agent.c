@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 /* Steps aside; with a much higher value a busy server would starve it. */
-#define NICE 5
+#define NICE 10
 /* ioprio_set(2): best effort, lowest level; there is no header for it */
 #define IOPRIO_WHO_PROCESS 1
 #define IOPRIO_LOWEST (2 << 13 | 7)
@@ -39,8 +39,42 @@ static struct
 	char *line; /* waiting to be received, or NULL */
 	size_t len;
 	omb_buf out;
-} agent = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, NULL, 0,
-			OMB_BUF_INIT };
+	/* lines that do not wait; see omb_agent_handle() */
+	char verb[16];
+	void (*handle)(const omb_fields *fields, void *arg);
+	void *arg;
+} agent = { PTHREAD_MUTEX_INITIALIZER,
+			PTHREAD_COND_INITIALIZER,
+			NULL,
+			0,
+			OMB_BUF_INIT,
+			"",
+			NULL,
+			NULL };
+
+/* True when the line was dealt with at once. */
+static bool
+handle_now(char *line, size_t len)
+{
+	void (*handle)(const omb_fields *fields, void *arg) = NULL;
+	omb_fields fields;
+	size_t verb;
+	void *arg;
+
+	(void) pthread_mutex_lock(&agent.lock);
+	verb = strlen(agent.verb);
+	if (agent.handle != NULL && len > verb &&
+		strncmp(line, agent.verb, verb) == 0 && line[verb] == ' ')
+		handle = agent.handle;
+	arg = agent.arg;
+	(void) pthread_mutex_unlock(&agent.lock);
+	if (handle == NULL)
+		return false;
+	if (!omb_fields_parse_line(line, len, &fields))
+		_exit(1);
+	handle(&fields, arg);
+	return true;
+}
 
 static void *
 reader_main(void *arg)
@@ -54,6 +88,8 @@ reader_main(void *arg)
 
 		if (len <= 0 || len > OMB_LINE_MAX || line[len - 1] != '\n')
 			_exit(1);
+		if (handle_now(line, (size_t) len))
+			continue;
 		(void) pthread_mutex_lock(&agent.lock);
 		while (agent.line != NULL)
 			(void) pthread_cond_wait(&agent.changed, &agent.lock);
@@ -84,6 +120,18 @@ omb_agent_receive(omb_fields *fields, char **line, omb_error *err)
 		return omb_error_set(err, OMB_USAGE,
 							 "the server sent a line that makes no sense");
 	return OMB_OK;
+}
+
+void
+omb_agent_handle(const char *verb,
+				 void (*handle)(const omb_fields *fields, void *arg),
+				 void *arg)
+{
+	(void) pthread_mutex_lock(&agent.lock);
+	(void) snprintf(agent.verb, sizeof(agent.verb), "%s", verb);
+	agent.handle = handle;
+	agent.arg = arg;
+	(void) pthread_mutex_unlock(&agent.lock);
 }
 
 void
@@ -157,17 +205,18 @@ omb_agent_error_fields(const omb_error *err)
 }
 
 /*
- * Set the priority of this process, and of its group: the kernel may share
- * the processors among sessions first (sched_autogroup_enabled), and each
- * server process has a session of its own.
+ * Each server process has a session of its own, and the kernel may share the
+ * processors among sessions first (sched_autogroup_enabled): the priority of
+ * the group counts, too.
  */
-static void
-set_nice(void)
+void
+omb_agent_step_aside(void)
 {
 	char *text = omb_format("%d", NICE);
 	int fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
 
 	(void) setpriority(PRIO_PROCESS, 0, NICE);
+	(void) syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_LOWEST);
 	if (fd >= 0)
 	{
 		/* no reason to fail where there are no such groups */
@@ -185,9 +234,7 @@ omb_agent_start(void)
 
 	/* sockets and files of the server that were not marked close-on-exec */
 	(void) syscall(SYS_close_range, 3U, ~0U, 0U);
-	/* the server's work goes before ours, and we go before the server */
-	set_nice();
-	(void) syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_LOWEST);
+	/* when memory is short we go before the server */
 	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd >= 0)
 	{

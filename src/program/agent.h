@@ -17,6 +17,15 @@
 extern omb_status omb_agent_receive(omb_fields *fields, char **line,
 									omb_error *err);
 
+/*
+ * From now on lines with this verb do not wait to be received: a thread of
+ * their own gives them to handle as they come.
+ */
+extern void omb_agent_handle(const char *verb,
+							 void (*handle)(const omb_fields *fields,
+											void *arg),
+							 void *arg);
+
 /* A line to the server: verb, then fields, then _end. One thread at a time. */
 extern void omb_agent_begin(const char *verb);
 extern void omb_agent_text(const char *name, const char *value);
@@ -30,7 +39,13 @@ extern const char *omb_agent_status_word(omb_status status);
 /* message, detail, hint and status of an error as fields of a line. */
 extern void omb_agent_error_fields(const omb_error *err);
 
-/* Begin reading; lowers priorities, closes what was inherited. */
+/* Begin reading; closes what was inherited. */
 extern void omb_agent_start(void);
+
+/*
+ * Lower the priorities of this process: the server's work goes before ours.
+ * Before any thread is made that is to have them, too.
+ */
+extern void omb_agent_step_aside(void);
 
 #endif

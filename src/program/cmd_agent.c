@@ -3,6 +3,7 @@
  */
 #include "program/agent.h"
 #include "program/commands.h"
+#include "program/mirrorjob.h"
 #include "program/options.h"
 #include "program/surveyjob.h"
 #include "program/verifyjob.h"
@@ -19,6 +20,7 @@
 #include "task/archive.h"
 #include "task/backup.h"
 #include "task/expire.h"
+#include "task/notes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -461,31 +463,14 @@ static omb_status
 describe_expire(const agent_job *job, omb_expire_config *config,
 				omb_error *err)
 {
-	omb_retain_rules *rules = &config->rules;
-	const struct
-	{
-		const char *name;
-		uint32_t *value;
-	} numbers[] = { { "keep_last", &rules->keep_last },
-					{ "keep_days", &rules->keep_days },
-					{ "keep_weeks", &rules->keep_weeks },
-					{ "keep_months", &rules->keep_months },
-					{ "keep_years", &rules->keep_years },
-					{ "keep_wal_days", &rules->keep_wal_days },
-					{ "minimum", &rules->minimum } };
 	uint32_t dry_run = 0;
-	size_t i;
 
 	memset(config, 0, sizeof(*config));
-	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-	{
-		if (omb_fields_get(&job->fields, numbers[i].name) != NULL &&
-			!omb_fields_get_u32(&job->fields, numbers[i].name,
-								numbers[i].value))
-			return invalid(numbers[i].name, err);
-	}
+	if (omb_job_rules(&job->fields, &config->rules, err) != OMB_OK)
+		return err->status;
 	if (!omb_fields_get_u32(&job->fields, "dry_run", &dry_run))
 		return invalid("dry_run", err);
+	(void) omb_fields_get_u64(&job->fields, "min_free", &config->min_free);
 	config->dry_run = dry_run != 0;
 	config->row = send_verdict;
 	return OMB_OK;
@@ -515,11 +500,13 @@ run_expire(const agent_job *job, omb_error *err)
 		omb_agent_begin("done");
 		omb_agent_u64("backups_kept", result.backups_kept);
 		omb_agent_u64("backups_dropped", result.backups_dropped);
+		omb_agent_u64("backups_dropped_early", result.backups_early);
 		omb_agent_u64("wal_files_kept", result.wal_kept);
 		omb_agent_u64("wal_files_dropped", result.wal_dropped);
 		omb_agent_u64("wal_bytes_dropped", result.wal_bytes_dropped);
 		omb_agent_u64("packs_removed", pruned.packs_removed);
 		omb_agent_u64("packs_rewritten", pruned.packs_rewritten);
+		omb_agent_u64("locked", result.locked + pruned.packs_locked);
 		omb_agent_u64("pack_bytes_freed",
 					  pruned.bytes_removed + pruned.bytes_saved);
 		omb_agent_end();
@@ -560,6 +547,20 @@ run_verify(const agent_job *job, omb_error *err)
 	(void) omb_verify_job(repo, &job->fields, job->jobs, err);
 	omb_repository_free(repo);
 	return err->status;
+}
+
+/* ---- targets ---- */
+
+static omb_status
+run_mirror(const agent_job *job, omb_error *err)
+{
+	return omb_mirror_job(&job->fields, err);
+}
+
+static omb_status
+run_probe(const agent_job *job, omb_error *err)
+{
+	return omb_probe_job(&job->fields, err);
 }
 
 /* ---- survey, confirm, gap ---- */
@@ -621,6 +622,35 @@ run_gap(const agent_job *job, omb_error *err)
 	return err->status;
 }
 
+/* ---- notes ---- */
+
+static void
+send_text_warning(const char *message, void *arg)
+{
+	omb_agent_begin("warning");
+	omb_agent_text("message", message);
+	omb_agent_end();
+}
+
+static omb_status
+run_notes(const agent_job *job, omb_error *err)
+{
+	omb_repository *repo;
+	uint64_t taken;
+
+	if (open_owned(job, true, &repo, err) != OMB_OK)
+		return err->status;
+	if (omb_notes_take(repo, job->pgdata, send_text_warning, NULL, &taken,
+					   err) == OMB_OK)
+	{
+		omb_agent_begin("done");
+		omb_agent_u64("taken", taken);
+		omb_agent_end();
+	}
+	omb_repository_free(repo);
+	return err->status;
+}
+
 int
 omb_command_agent(int argc, char **argv)
 {
@@ -633,7 +663,8 @@ omb_command_agent(int argc, char **argv)
 				  { "expire", run_expire },	  { "pin", run_pin },
 				  { "unpin", run_pin },		  { "survey", run_survey },
 				  { "confirm", run_confirm }, { "gap", run_gap },
-				  { "verify", run_verify } };
+				  { "verify", run_verify },	  { "mirror", run_mirror },
+				  { "probe", run_probe },	  { "notes", run_notes } };
 	agent_job job;
 	omb_error err = OMB_ERROR_INIT;
 	const char *type;
@@ -650,6 +681,9 @@ omb_command_agent(int argc, char **argv)
 	if (receive_job(&job, &err) == OMB_OK)
 	{
 		type = job_text(&job, "type");
+		/* an archiver that falls behind a busy server fills its disk */
+		if (strcmp(type, "archive") != 0)
+			omb_agent_step_aside();
 		for (i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		{
 			if (strcmp(type, types[i].type) == 0)

@@ -62,6 +62,7 @@ show_result(const omb_expire_config *config, const omb_expire_result *result,
 {
 	const omb_prune_result *pruned = config->pruned;
 	uint64_t freed = pruned->bytes_removed + pruned->bytes_saved;
+	uint64_t locked = result->locked + pruned->packs_locked;
 	char size[OMB_SIZE_TEXT];
 
 	if (json != NULL)
@@ -70,12 +71,14 @@ show_result(const omb_expire_config *config, const omb_expire_result *result,
 		omb_json_bool(json, "removed", done);
 		omb_json_u64(json, "backups_kept", result->backups_kept);
 		omb_json_u64(json, "backups_dropped", result->backups_dropped);
+		omb_json_u64(json, "backups_dropped_early", result->backups_early);
 		omb_json_u64(json, "wal_files_kept", result->wal_kept);
 		omb_json_u64(json, "wal_files_dropped", result->wal_dropped);
 		omb_json_u64(json, "wal_bytes_dropped", result->wal_bytes_dropped);
 		omb_json_u64(json, "packs_removed", pruned->packs_removed);
 		omb_json_u64(json, "packs_rewritten", pruned->packs_rewritten);
 		omb_json_u64(json, "pack_bytes_freed", freed);
+		omb_json_u64(json, "locked", locked);
 		return;
 	}
 	if (config->dry_run || done)
@@ -90,6 +93,10 @@ show_result(const omb_expire_config *config, const omb_expire_result *result,
 			   " rewritten, %s freed.\n",
 			   pruned->packs_removed, pruned->packs_rewritten,
 			   omb_size_format(freed, size));
+	if (locked > 0)
+		printf("%" PRIu64 " objects are locked by the store and stay until "
+			   "their time is over.\n",
+			   locked);
 }
 
 typedef struct number_option
@@ -123,6 +130,18 @@ read_rules(const number_option numbers[RULE_COUNT], omb_retain_rules *rules,
 	return OMB_OK;
 }
 
+static omb_status
+read_min_free(const char *text, uint64_t *bytes, omb_error *err)
+{
+	*bytes = 0;
+	if (text == NULL || omb_size_parse(text, bytes))
+		return OMB_OK;
+	(void) omb_error_set(err, OMB_USAGE, "invalid size \"%s\" for --min-free",
+						 text);
+	omb_error_hint(err, "Give bytes, for example 500MB or 20GB.");
+	return err->status;
+}
+
 int
 omb_command_expire(int argc, char **argv)
 {
@@ -139,6 +158,7 @@ omb_command_expire(int argc, char **argv)
 	bool dry_run = false;
 	bool as_json = false;
 	const char *jobs_text = NULL;
+	const char *min_free = NULL;
 	const omb_option options[] = {
 		OMB_REPOSITORY_OPTIONS(where),
 		{ "keep-last", "N", "keep the newest N", &numbers[0].text, NULL,
@@ -155,6 +175,9 @@ omb_command_expire(int argc, char **argv)
 		  &numbers[5].text, NULL, NULL },
 		{ "minimum", "N", "never fewer than N backups without damage",
 		  &numbers[6].text, NULL, NULL },
+		{ "min-free", "SIZE",
+		  "drop older ones early until so much is free, for example 20GB",
+		  &min_free, NULL, NULL },
 		{ "dry-run", NULL, "show what would be removed", NULL, &dry_run,
 		  NULL },
 		{ "json", NULL, "write JSON", NULL, &as_json, NULL },
@@ -187,6 +210,7 @@ omb_command_expire(int argc, char **argv)
 	config.prune = &prune;
 	config.pruned = &pruned;
 	if (read_rules(numbers, &config.rules, &err) == OMB_OK &&
+		read_min_free(min_free, &config.min_free, &err) == OMB_OK &&
 		omb_jobs_parse(jobs_text, &prune.jobs, &err) == OMB_OK &&
 		omb_repository_options_open(&where, &config.repo, &err) == OMB_OK)
 	{

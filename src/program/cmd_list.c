@@ -2,6 +2,7 @@
  * cmd_list.c: show the backups in a repository.
  */
 #include "program/commands.h"
+#include "program/listmarks.h"
 #include "program/options.h"
 #include "program/showinfo.h"
 
@@ -13,7 +14,8 @@
 #include <stdio.h>
 
 static const omb_command command = { "list", "",
-									 "Show the backups in a repository.",
+									 "Show the backups in a repository, or "
+									 "its marks or watermarks.",
 									 NULL };
 
 typedef struct list_state
@@ -80,13 +82,39 @@ show_backup(const char *id, void *arg, omb_error *err)
 	return OMB_OK;
 }
 
+static omb_status
+list_backups(list_state *state, omb_json *json, omb_error *err)
+{
+	if (json != NULL)
+	{
+		state->json = json;
+		omb_json_begin(json, stdout);
+		omb_json_open(json, NULL, '[');
+	}
+	(void) omb_backup_list(state->repo, show_backup, state, err);
+	if (json != NULL)
+	{
+		omb_json_close(json, ']');
+		omb_json_end(json);
+	}
+	else if (state->count == 0 && err->status == OMB_OK)
+		printf("The repository has no backup.\n");
+	return err->status;
+}
+
 int
 omb_command_list(int argc, char **argv)
 {
 	omb_repository_options where = { NULL, NULL, NULL, NULL };
 	bool as_json = false;
+	bool marks = false;
+	bool watermarks = false;
 	const omb_option options[] = {
 		OMB_REPOSITORY_OPTIONS(where),
+		{ "marks", NULL, "instants that were named by backup_mark()", NULL,
+		  &marks, NULL },
+		{ "watermarks", NULL, "values of the database over time", NULL,
+		  &watermarks, NULL },
 		{ "json", NULL, "write JSON", NULL, &as_json, NULL },
 	};
 	omb_error err = OMB_ERROR_INIT;
@@ -98,23 +126,17 @@ omb_command_list(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	if (omb_repository_options_open(&where, &state.repo, &err) == OMB_OK)
-	{
-		if (as_json)
-		{
-			state.json = &json;
-			omb_json_begin(&json, stdout);
-			omb_json_open(&json, NULL, '[');
-		}
-		(void) omb_backup_list(state.repo, show_backup, &state, &err);
-		if (as_json)
-		{
-			omb_json_close(&json, ']');
-			omb_json_end(&json);
-		}
-		else if (state.count == 0 && err.status == OMB_OK)
-			printf("The repository has no backup.\n");
-	}
+	if (marks && watermarks)
+		(void) omb_error_set(&err, OMB_USAGE,
+							 "--marks and --watermarks are given");
+	else if (omb_repository_options_open(&where, &state.repo, &err) != OMB_OK)
+		;
+	else if (marks)
+		(void) omb_list_marks(state.repo, as_json, &err);
+	else if (watermarks)
+		(void) omb_list_watermarks(state.repo, as_json, &err);
+	else
+		(void) list_backups(&state, as_json ? &json : NULL, &err);
 	if (err.status != OMB_OK)
 		omb_print_error(&err);
 	omb_repository_free(state.repo);

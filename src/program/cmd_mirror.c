@@ -4,19 +4,19 @@
 #include "program/commands.h"
 #include "program/display.h"
 #include "program/options.h"
+#include "program/target.h"
 
-#include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "store/url.h"
 #include "task/mirror.h"
 #include "task/mirrorcheck.h"
+#include "task/probe.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const omb_command command = {
 	"mirror", "", "Copy what a repository has and its copy lacks.",
@@ -39,6 +39,7 @@ typedef struct arguments
 	const char *sample;
 	const char *newest;
 	bool reconcile;
+	bool probe;
 	bool check;
 	bool heal;
 	bool dry_run;
@@ -80,35 +81,9 @@ show_progress(const char *step, uint64_t bytes, uint64_t total, void *arg)
 static omb_status
 parse_rate(const char *text, uint64_t *rate, omb_error *err)
 {
-	static const struct
-	{
-		const char *name;
-		uint64_t size;
-	} units[] = { { "", 1 },
-				  { "B", 1 },
-				  { "kB", 1024 },
-				  { "MB", 1024 * 1024 },
-				  { "GB", 1024 * 1024 * 1024 } };
-	char digits[24];
-	size_t len, i;
-
 	*rate = 0;
-	if (text == NULL)
+	if (text == NULL || omb_size_parse(text, rate))
 		return OMB_OK;
-	len = strspn(text, "0123456789");
-	(void) snprintf(digits, sizeof(digits), "%.*s", (int) len, text);
-	text += len;
-	while (*text == ' ')
-		text++;
-	for (i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-	{
-		if (strcmp(text, units[i].name) == 0 && omb_u64_parse(digits, rate) &&
-			*rate > 0 && *rate <= INT64_MAX / units[i].size)
-		{
-			*rate *= units[i].size;
-			return OMB_OK;
-		}
-	}
 	(void) omb_error_set(err, OMB_USAGE, "invalid rate for --limit");
 	omb_error_hint(err, "Give bytes per second, for example 500kB or 2MB.");
 	return err->status;
@@ -134,52 +109,6 @@ parse_newest(const char *text, uint64_t *newest, omb_error *err)
 	if (text != NULL && (!omb_u64_parse(text, newest) || *newest == 0))
 		return omb_error_set(err, OMB_USAGE,
 							 "invalid number \"%s\" for --newest", text);
-	return OMB_OK;
-}
-
-/*
- * Make the directory of a new target, but never its parent: that is missing
- * when a disk is not mounted.
- */
-static omb_status
-make_target(const char *location, omb_error *err)
-{
-	char *path = omb_url_directory(location);
-	char *parent;
-	struct stat st;
-
-	if (path != NULL && stat(path, &st) != 0)
-	{
-		parent = omb_path_parent(path);
-		if (stat(parent, &st) != 0)
-		{
-			(void) omb_error_set(err, OMB_FAILED,
-								 "directory \"%s\" does not exist", parent);
-			omb_error_hint(err, "Check that the disk or share of the target "
-								"is mounted.");
-		}
-		else if (omb_directory_create(path, 0700, err) == OMB_OK)
-			(void) omb_directory_sync(parent, err);
-		free(parent);
-	}
-	free(path);
-	return err->status;
-}
-
-/* The same place under two names would be healed from itself. */
-static omb_status
-check_different(const omb_store *from, const omb_store *to, omb_error *err)
-{
-	struct stat a, b;
-	bool same = strcmp(from->location, to->location) == 0;
-
-	if (from->directory != NULL && to->directory != NULL &&
-		stat(from->directory, &a) == 0 && stat(to->directory, &b) == 0)
-		same = a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-	if (same)
-		return omb_error_set(err, OMB_USAGE,
-							 "\"%s\" cannot be mirrored to itself",
-							 from->location);
 	return OMB_OK;
 }
 
@@ -220,10 +149,10 @@ open_stores(arguments *args, omb_mirror_config *config, omb_store **from,
 		config->from = config->repo->store;
 	}
 	if ((args->dry_run || args->check ||
-		 make_target(args->to, err) == OMB_OK) &&
+		 omb_target_make(args->to, err) == OMB_OK) &&
 		omb_store_open_url(args->to, args->to_credentials, &config->to, err) ==
 			OMB_OK)
-		(void) check_different(config->from, config->to, err);
+		(void) omb_target_check_different(config->from, config->to, err);
 	return err->status;
 }
 
@@ -335,6 +264,74 @@ run(const arguments *args, omb_mirror_config *config, unsigned sample,
 	}
 }
 
+/* ---- probing ---- */
+
+typedef struct probe_output
+{
+	omb_json *json; /* NULL for text */
+} probe_output;
+
+static void
+show_probe(const omb_probe_row *row, void *arg)
+{
+	probe_output *output = arg;
+	const char *word = omb_probe_word(row->result);
+
+	if (output->json != NULL)
+	{
+		omb_json_open(output->json, NULL, '{');
+		omb_json_text(output->json, "operation", row->operation);
+		omb_json_text(output->json, "result", word);
+		omb_json_text(output->json, "found", row->found);
+		omb_json_text(output->json, "hint", row->hint);
+		omb_json_close(output->json, '}');
+		return;
+	}
+	printf("%-8s %-14s %s\n", word, row->operation, row->found);
+	if (row->hint[0] != '\0')
+		printf("%-8s %-14s HINT: %s\n", "", "", row->hint);
+	(void) fflush(stdout);
+}
+
+/* Try what the target can do; the exit status. */
+static int
+probe(const arguments *args, omb_error *err)
+{
+	omb_repository_options defaults = args->from;
+	omb_probe_config config;
+	probe_output output = { NULL };
+	omb_json json;
+	int errors;
+
+	omb_repository_options_complete(&defaults);
+	if (args->to == NULL)
+	{
+		(void) omb_error_set(err, OMB_USAGE, "--to is missing");
+		return OMB_EXIT_USAGE;
+	}
+	if (omb_target_make(args->to, err) != OMB_OK)
+		return OMB_EXIT_FAILED;
+	memset(&config, 0, sizeof(config));
+	config.url = args->to;
+	config.credentials =
+		args->to_credentials ? args->to_credentials : defaults.credentials;
+	config.row = show_probe;
+	config.arg = &output;
+	if (args->as_json)
+	{
+		output.json = &json;
+		omb_json_begin(&json, stdout);
+		omb_json_open(&json, NULL, '[');
+	}
+	errors = omb_probe(&config);
+	if (args->as_json)
+	{
+		omb_json_close(&json, ']');
+		omb_json_end(&json);
+	}
+	return errors == 0 ? OMB_EXIT_DONE : OMB_EXIT_FAILED;
+}
+
 int
 omb_command_mirror(int argc, char **argv)
 {
@@ -363,6 +360,8 @@ omb_command_mirror(int argc, char **argv)
 		  &args.newest, NULL, NULL },
 		{ "reconcile", NULL, "list the target, whatever is known of it", NULL,
 		  &args.reconcile, NULL },
+		{ "probe", NULL, "only try what the target can do; needs --to only",
+		  NULL, &args.probe, NULL },
 		{ "check", NULL, "compare names and sizes, copy nothing", NULL,
 		  &args.check, NULL },
 		{ "sample", "PERCENT", "with --check: read so many objects too",
@@ -391,7 +390,9 @@ omb_command_mirror(int argc, char **argv)
 	omb_mirror_config_init(&config);
 	omb_display_init(&state.display, false);
 	state.json = NULL;
-	if ((args.heal || args.sample != NULL) && !args.check)
+	if (args.probe)
+		status = probe(&args, &err);
+	else if ((args.heal || args.sample != NULL) && !args.check)
 		(void) omb_error_set(&err, OMB_USAGE, "--%s goes with --check only",
 							 args.heal ? "heal" : "sample");
 	else if (args.heal && args.dry_run)
@@ -420,5 +421,6 @@ omb_command_mirror(int argc, char **argv)
 	omb_store_free(config.to);
 	omb_repository_free(config.repo);
 	omb_store_free(from);
-	return omb_exit_status(err.status);
+	return args.probe && err.status == OMB_OK ? status :
+												omb_exit_status(err.status);
 }

@@ -72,6 +72,7 @@ show_json(const omb_prune_result *result, bool dry_run, omb_json *json)
 	omb_json_u64(json, "packs_spared", result->packs_spared);
 	omb_json_u64(json, "packs_missing", result->packs_missing);
 	omb_json_u64(json, "packs_skipped", result->packs_skipped);
+	omb_json_u64(json, "packs_locked", result->packs_locked);
 	omb_json_u64(json, "bytes_removed", result->bytes_removed);
 	omb_json_u64(json, "bytes_saved", result->bytes_saved);
 	omb_json_u64(json, "revisions_removed", result->revisions);
@@ -98,6 +99,10 @@ show_text(const omb_prune_result *result, bool dry_run)
 			   result->packs_spared);
 	else if (result->packs_spared > 0)
 		printf("the repository has no backup: its packs are kept\n");
+	if (result->packs_locked > 0)
+		printf("%" PRIu64 " packs that no backup uses are locked by the store "
+			   "and stay until their time is over\n",
+			   result->packs_locked);
 	if (result->leftovers > 0)
 		printf("%" PRIu64 " files that were cut short %sremoved\n",
 			   result->leftovers, would);

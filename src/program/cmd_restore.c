@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "pgfmt/lsn.h"
+#include "repo/point.h"
 #include "store/url.h"
 #include "task/restore.h"
 
@@ -39,6 +40,7 @@ typedef struct arguments
 	const char *lsn;
 	const char *xid;
 	const char *name;
+	const char *mark;
 	bool immediate;
 	const char *timeline;
 	const char *action;
@@ -57,7 +59,7 @@ read_target(const arguments *args, omb_target *target, omb_error *err)
 {
 	int given = (args->time != NULL) + (args->lsn != NULL) +
 				(args->xid != NULL) + (args->name != NULL) +
-				(args->immediate ? 1 : 0);
+				(args->mark != NULL) + (args->immediate ? 1 : 0);
 	uint64_t number;
 
 	memset(target, 0, sizeof(*target));
@@ -120,6 +122,28 @@ read_timeline(const char *text, omb_target *target, omb_error *err)
 							 "\"current\" or a number",
 							 text);
 	return err->status;
+}
+
+/*
+ * A mark is a restore point, of which it is known where it is and on which
+ * timeline. name has room for that restore point's name.
+ */
+static omb_status
+find_mark(omb_repository *repo, const char *mark, omb_target *target,
+		  char name[OMB_POINT_RESTORE_POINT_MAX], omb_error *err)
+{
+	omb_point point;
+
+	if (mark == NULL || omb_point_find(repo, mark, &point, err) != OMB_OK)
+		return err->status;
+	(void) snprintf(name, OMB_POINT_RESTORE_POINT_MAX, "mark %s", point.id);
+	target->kind = OMB_TARGET_NAME;
+	target->name = name;
+	target->mark = mark;
+	target->lsn = point.lsn;
+	if (target->timeline == OMB_TIMELINE_LATEST)
+		target->timeline = point.timeline;
+	return OMB_OK;
 }
 
 static omb_status
@@ -206,7 +230,10 @@ describe_target(const omb_target *target)
 			printf("transaction %u", target->xid);
 			break;
 		case OMB_TARGET_NAME:
-			printf("restore point \"%s\"", target->name);
+			if (target->mark != NULL)
+				printf("mark \"%s\"", target->mark);
+			else
+				printf("restore point \"%s\"", target->name);
 			break;
 	}
 }
@@ -366,6 +393,7 @@ run(arguments *args, omb_error *err)
 	omb_restore_result result;
 	omb_tablespace_move *moves = NULL;
 	restore_state state;
+	char point_name[OMB_POINT_RESTORE_POINT_MAX];
 	char *pgdata = args->pgdata ? omb_path_absolute(args->pgdata) : NULL;
 	char *program = own_path();
 	char *key_file = NULL;
@@ -384,7 +412,9 @@ run(arguments *args, omb_error *err)
 			 read_maps(&args->maps, &moves, err) == OMB_OK &&
 			 omb_jobs_parse(args->jobs, &config.jobs, err) == OMB_OK &&
 			 omb_repository_options_open(&args->where, &config.repo, err) ==
-				 OMB_OK)
+				 OMB_OK &&
+			 find_mark(config.repo, args->mark, &config.target, point_name,
+					   err) == OMB_OK)
 	{
 		if (args->where.key_file != NULL)
 			key_file = omb_path_absolute(args->where.key_file);
@@ -453,6 +483,8 @@ omb_command_restore(int argc, char **argv)
 		  &args.xid, NULL, NULL },
 		{ "target-name", "NAME", "recover to this restore point", &args.name,
 		  NULL, NULL },
+		{ "target-mark", "NAME", "recover to this mark (its name or id)",
+		  &args.mark, NULL, NULL },
 		{ "target-immediate", NULL, "recover to the end of the backup", NULL,
 		  &args.immediate, NULL },
 		{ "target-timeline", "TLI",

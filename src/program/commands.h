@@ -16,6 +16,7 @@ extern int omb_command_key(int argc, char **argv);
 extern int omb_command_expire(int argc, char **argv);
 extern int omb_command_pin(int argc, char **argv);
 extern int omb_command_unpin(int argc, char **argv);
+extern int omb_command_mark(int argc, char **argv);
 extern int omb_command_mirror(int argc, char **argv);
 /* Started by the server only. */
 extern int omb_command_agent(int argc, char **argv);

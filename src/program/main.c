@@ -30,6 +30,7 @@ static const struct
 	  "remove backups and WAL that no rule keeps" },
 	{ "pin", omb_command_pin, "keep a backup whatever the rules say" },
 	{ "unpin", omb_command_unpin, "leave a backup to the rules again" },
+	{ "mark", omb_command_mark, "name this instant, to restore to it" },
 	{ "mirror", omb_command_mirror, "copy a repository to another store" },
 	{ "agent", omb_command_agent, NULL },
 };

@@ -233,13 +233,13 @@ check_config(const omb_azure_config *config, omb_error *err)
 	if (config->account == NULL || *config->account == '\0' ||
 		config->account[strspn(config->account, LOWER)] != '\0')
 		return omb_error_set(err, OMB_USAGE,
-							 "\"%s\" is no name of an Azure storage account",
-							 config->account != NULL ? config->account : "");
+							 "the name of an Azure storage account has "
+							 "lower-case letters and digits only");
 	if (config->container == NULL || *config->container == '\0' ||
 		config->container[strspn(config->container, LOWER "-$")] != '\0')
-		return omb_error_set(
-			err, OMB_USAGE, "\"%s\" is no name of an Azure container",
-			config->container != NULL ? config->container : "");
+		return omb_error_set(err, OMB_USAGE,
+							 "the name of an Azure container has lower-case "
+							 "letters, digits and \"-\" only");
 	if (!omb_cloud_is_word(config->access_tier))
 		return omb_error_set(err, OMB_USAGE,
 							 "the access tier must be a word of ASCII "

@@ -9,8 +9,10 @@
 #include "store/cloud.h"
 
 #include "base/file.h"
+#include "base/text.h"
 #include "store/cloudclient.h"
 #include "store/cloudhead.h"
+#include "store/cloudremove.h"
 #include "store/cloudupload.h"
 #include "store/sole.h"
 
@@ -323,27 +325,18 @@ cloud_confirm(omb_store *base, const char *name, omb_error *err)
 	return omb_cloud_head(((cloud_store *) base)->client, name, &found, err);
 }
 
-/*
- * Some answer DELETE alike whether there was anything or not, and others do
- * not know it any more when the first answer was lost.
- */
 static omb_status
 cloud_remove(omb_store *base, const char *name, omb_error *err)
 {
-	cloud_store *store = (cloud_store *) base;
-	omb_cloud_call call = { .action = "remove object",
-							.method = "DELETE",
-							.name = name };
-	omb_cloud_answer answer = { 0 };
+	return omb_cloud_remove(((cloud_store *) base)->client, name, err);
+}
 
-	if (cloud_confirm(base, name, err) != OMB_OK)
-		return err->status;
-	if (omb_cloud_do(store->client, &call, &answer, err) != OMB_OK &&
-		answer.http.status == 404 &&
-		strcmp(answer.error.code, store->client->provider->absent) == 0)
-		omb_error_clear(err);
-	omb_cloud_answer_free(&answer);
-	return err->status;
+static omb_status
+cloud_remove_many(omb_store *base, const char *const *name, size_t count,
+				  omb_store_removed removed, void *arg, omb_error *err)
+{
+	return omb_cloud_remove_many(((cloud_store *) base)->client, name, count,
+								 removed, arg, err);
 }
 
 /* What the server has said to be removed is removed. */
@@ -376,6 +369,14 @@ cloud_lock_take(omb_store *base, bool exclusive, omb_lock **lock,
 
 /* ---- the store ---- */
 
+static bool
+cloud_clock(omb_store *base, int64_t *offset)
+{
+	*offset =
+		omb_cloud_client_now(((cloud_store *) base)->client) - omb_time_now();
+	return true;
+}
+
 static void
 cloud_free(omb_store *base)
 {
@@ -402,10 +403,12 @@ omb_store_cloud_new(omb_cloud_client *client)
 		.abort = omb_cloud_upload_abort,
 		.confirm = cloud_confirm,
 		.remove = cloud_remove,
+		.remove_many = cloud_remove_many,
 		.settle = cloud_settle,
 		.sweep = cloud_sweep,
 		.lock = cloud_lock_take,
 		.unlock = omb_sole_give,
+		.clock = cloud_clock,
 		.free = cloud_free,
 	};
 	cloud_store *store = omb_calloc(1, sizeof(*store));

@@ -18,6 +18,8 @@
 #include <pthread.h>
 
 #define OMB_CLOUD_CALL_HEADERS 10
+/* Objects removed by one request. */
+#define OMB_CLOUD_BATCH 1000
 #define OMB_CLOUD_HEADERS (OMB_CLOUD_CALL_HEADERS + 8)
 
 typedef struct omb_cloud_call
@@ -32,6 +34,8 @@ typedef struct omb_cloud_call
 	size_t header_count;
 	const void *body;
 	size_t body_len;
+	bool body_in_file; /* of which this is the length, and not body */
+	int body_file;
 	/* Reads exactly so many bytes of the object from an offset; or NULL. */
 	void *into;
 	size_t into_size;
@@ -60,6 +64,9 @@ typedef struct omb_cloud_attempt
 	unsigned keys; /* which keys signed it, omb_cloud_client.keys_read */
 	char *region;  /* the provider's own: what it took the bucket to be in */
 	omb_buf url;   /* made by the provider, as is: */
+	char *user;	   /* or NULL; for the server to ask for, as are: */
+	char *password;
+	bool digest;
 	char *header[OMB_CLOUD_HEADERS + 1];
 	size_t header_count;
 	unsigned learned; /* the provider's own: how often it learned from answers
@@ -76,6 +83,8 @@ typedef struct omb_cloud_parts
 	uint64_t size; /* of the object */
 	omb_buf id;	   /* given by the server */
 	omb_buf list;  /* of the parts that were sent */
+	uint32_t crc;  /* CRC-32C of those, where the provider wants it */
+	bool taken;	   /* beginning failed because an object is there */
 	/* the part to be sent */
 	unsigned number; /* from 1 */
 	uint64_t offset;
@@ -132,6 +141,13 @@ typedef struct omb_cloud_provider
 	bool (*parts_finished)(const omb_cloud_answer *answer);
 	/* Forget the parts, as far as one try does it. NULL */
 	void (*parts_drop)(omb_cloud_client *client, omb_cloud_parts *parts);
+	/*
+	 * Remove at most OMB_CLOUD_BATCH objects by one request and note which are
+	 * gone. OMB_UNSUPPORTED: the server does not know that. NULL
+	 */
+	omb_status (*remove_batch)(omb_cloud_client *client,
+							   const char *const *name, size_t count,
+							   bool *gone, omb_error *err);
 	/* As the operation of a store. NULL: nothing can be done. */
 	omb_status (*sweep)(omb_cloud_client *client, uint64_t seconds,
 						bool remove, omb_store_swept *swept, omb_error *err);
@@ -173,6 +189,7 @@ struct omb_cloud_client
 	uint64_t part_size;
 	pthread_mutex_t lock; /* for what follows, and what is in own */
 	int64_t clock_offset; /* microseconds */
+	bool no_batches;	  /* the server removes one by one only */
 	unsigned keys_read;	  /* how often; 0: there are none yet */
 	omb_credentials keys;
 };

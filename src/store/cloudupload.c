@@ -409,7 +409,7 @@ put_in_parts(cloud_upload *u, const char *name, const char *mark,
 		if (err->status != OMB_OK && provider->parts_drop != NULL)
 			provider->parts_drop(client, &parts);
 	}
-	else if (err->status == OMB_EXISTS)
+	else if (parts.taken)
 		(void) whose(u, name, err);
 	omb_buf_free(&text);
 	omb_buf_free(&parts.list);

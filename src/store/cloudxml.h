@@ -11,6 +11,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * For others who read XML: told at the end of each element, its path of names
+ * without prefixes ("Error/Code") and the text directly in it. False ends the
+ * reading.
+ */
+typedef bool (*omb_xml_element)(const char *path, const char *text, void *arg);
+
+/* False when it is no whole document, or somebody ended it. */
+extern bool omb_xml_read(const void *data, size_t len, omb_xml_element end,
+						 void *arg);
+
 /* <Error>, which a server may send with a status that says success. */
 typedef struct omb_cloud_error
 {
@@ -73,6 +84,24 @@ extern bool omb_cloud_parse_parts(const void *data, size_t len,
 
 /* CreateMultipartUpload: the upload's id, in new memory. */
 extern bool omb_cloud_parse_upload_id(const void *data, size_t len, char **id);
+
+/* DeleteObjects: what became of each key. */
+typedef struct omb_cloud_fate
+{
+	char *key;
+	bool is_deleted; /* else it was refused */
+} omb_cloud_fate;
+
+typedef struct omb_cloud_fates
+{
+	omb_cloud_fate *item;
+	size_t count;
+	size_t cap;
+} omb_cloud_fates;
+
+extern bool omb_cloud_parse_deleted(const void *data, size_t len,
+									omb_cloud_fates *out);
+extern void omb_cloud_fates_free(omb_cloud_fates *fates);
 
 /* CompleteMultipartUpload: it is complete indeed. */
 extern bool omb_cloud_parse_completed(const void *data, size_t len);

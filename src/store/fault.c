@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct fault_store
 {
@@ -17,6 +18,7 @@ typedef struct fault_store
 	uint64_t count;
 	uint64_t at;
 	bool persistent;
+	const char *keep;
 } fault_store;
 
 typedef struct fault_object
@@ -180,6 +182,10 @@ fault_remove(omb_store *base, const char *name, omb_error *err)
 
 	if (fails(base, &number))
 		return failure(err, "remove");
+	if (((fault_store *) base)->keep != NULL &&
+		strstr(name, ((fault_store *) base)->keep) != NULL)
+		return omb_error_set(err, OMB_REFUSED, "object \"%s\" is locked",
+							 name);
 	return omb_store_remove(((fault_store *) base)->inner, name, err);
 }
 
@@ -283,6 +289,12 @@ omb_store_fault_set(omb_store *base, uint64_t at, bool persistent)
 	store->at = at;
 	store->persistent = persistent;
 	(void) pthread_mutex_unlock(&store->lock);
+}
+
+void
+omb_store_fault_keep(omb_store *base, const char *part)
+{
+	((fault_store *) base)->keep = part;
 }
 
 uint64_t

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "store/cloud.h"
 #include "store/s3parts.h"
+#include "store/s3remove.h"
 #include "store/s3sign.h"
 
 #include <stdio.h>
@@ -278,6 +279,7 @@ omb_s3_client_new(const omb_s3_config *config, omb_cloud_client **client,
 		.parts_finish = omb_s3_parts_finish,
 		.parts_finished = omb_s3_parts_finished,
 		.parts_drop = omb_s3_parts_drop,
+		.remove_batch = omb_s3_remove_batch,
 		.sweep = omb_s3_sweep,
 		.free_own = free_bucket,
 	};

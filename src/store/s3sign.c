@@ -6,6 +6,8 @@
  *   scope     = day "/" region "/s3/aws4_request"
  *   key       = HMAC over day, region, "s3", "aws4_request", beginning with
  *               "AWS4" secret
+ *
+ * and the same with GOOG4, storage and goog4_request.
  */
 #include "store/s3sign.h"
 
@@ -100,6 +102,9 @@ put_canonical(const omb_s3_signing *signing, omb_buf *out)
 void
 omb_s3_sign(const omb_s3_signing *signing, omb_buf *out)
 {
+	const char *begin = signing->google ? "GOOG4" : "AWS4";
+	const char *service = signing->google ? "storage" : "s3";
+	const char *end = signing->google ? "goog4_request" : "aws4_request";
 	omb_buf text = OMB_BUF_INIT;
 	omb_hash *hash = omb_hash_new();
 	char date[17];
@@ -108,21 +113,23 @@ omb_s3_sign(const omb_s3_signing *signing, omb_buf *out)
 	uint8_t key[OMB_SHA256_SIZE];
 
 	omb_s3_date(signing->time, date);
-	scope = omb_format("%.8s/%s/s3/aws4_request", date, signing->region);
+	scope = omb_format("%.8s/%s/%s/%s", date, signing->region, service, end);
 	put_canonical(signing, &text);
 	omb_s3_hash(text.data, text.len, hex);
 	omb_buf_clear(&text);
-	omb_buf_printf(&text, "AWS4-HMAC-SHA256\n%s\n%s\n%s", date, scope, hex);
+	omb_buf_printf(&text, "%s-HMAC-SHA256\n%s\n%s\n%s", begin, date, scope,
+				   hex);
 
-	secret = omb_format("AWS4%s", signing->secret_access_key);
+	secret = omb_format("%s%s", begin, signing->secret_access_key);
 	hmac(hash, (const uint8_t *) secret, strlen(secret), date, 8, key);
 	hmac(hash, key, sizeof(key), signing->region, strlen(signing->region),
 		 key);
-	hmac(hash, key, sizeof(key), "s3", 2, key);
-	hmac(hash, key, sizeof(key), "aws4_request", 12, key);
+	hmac(hash, key, sizeof(key), service, strlen(service), key);
+	hmac(hash, key, sizeof(key), end, strlen(end), key);
 	hmac(hash, key, sizeof(key), text.data, text.len, key);
 	(void) omb_hex_format(key, sizeof(key), hex);
-	omb_buf_printf(out, "AWS4-HMAC-SHA256 Credential=%s/%s,SignedHeaders=",
+	omb_buf_printf(out,
+				   "%s-HMAC-SHA256 Credential=%s/%s,SignedHeaders=", begin,
 				   signing->access_key_id, scope);
 	put_names(signing, out);
 	omb_buf_printf(out, ",Signature=%s", hex);

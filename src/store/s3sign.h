@@ -1,5 +1,5 @@
 /*
- * s3sign.h: Signature Version 4 of S3 requests. Pure: time, keys and request
+ * s3sign.h: Signature Version 4 of S3 requests, and Google's of that kind. Pure: time, keys and request
  * come from the caller.
  *
  * libcurl signs too, but with the machine's clock, which may be wrong by more
@@ -20,6 +20,7 @@
 
 typedef struct omb_s3_signing
 {
+	bool google; /* with the names of Google's cloud instead of Amazon's */
 	const char *access_key_id;
 	const char *secret_access_key;
 	const char *region;

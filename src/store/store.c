@@ -82,6 +82,44 @@ omb_store_remove(omb_store *store, const char *name, omb_error *err)
 	return store->ops->remove(store, name, err);
 }
 
+static omb_status
+remove_each(omb_store *store, const char *const *name, size_t count,
+			omb_store_removed removed, void *arg, omb_error *err)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+	{
+		omb_error refused;
+
+		switch (omb_store_remove(store, name[i], err))
+		{
+			case OMB_OK:
+			case OMB_NOT_FOUND:
+				omb_error_clear(err);
+				removed(i, NULL, arg);
+				break;
+			case OMB_REFUSED:
+				refused = *err;
+				omb_error_clear(err);
+				removed(i, &refused, arg);
+				break;
+			default:
+				return err->status;
+		}
+	}
+	return OMB_OK;
+}
+
+omb_status
+omb_store_remove_many(omb_store *store, const char *const *name, size_t count,
+					  omb_store_removed removed, void *arg, omb_error *err)
+{
+	if (store->ops->remove_many != NULL)
+		return store->ops->remove_many(store, name, count, removed, arg, err);
+	return remove_each(store, name, count, removed, arg, err);
+}
+
 omb_status
 omb_store_settle(omb_store *store, const char *folder, omb_error *err)
 {
@@ -123,6 +161,13 @@ omb_store_unlock(omb_lock *lock)
 {
 	if (lock != NULL)
 		lock->store->ops->unlock(lock);
+}
+
+bool
+omb_store_clock(omb_store *store, int64_t *offset)
+{
+	*offset = 0;
+	return store->ops->clock != NULL && store->ops->clock(store, offset);
 }
 
 void

@@ -49,13 +49,20 @@ typedef struct omb_store_swept
 	uint64_t bytes;
 } omb_store_swept;
 
+/*
+ * Told of each object that is to be removed: it is gone, or it is locked until
+ * some time, and why is in refused. i is its place among the names.
+ */
+typedef void (*omb_store_removed)(size_t i, const omb_error *refused,
+								  void *arg);
+
 /* Anything but OMB_OK ends the listing, which then returns it. */
 typedef omb_status (*omb_store_visit)(const omb_store_entry *entry, void *arg,
 									  omb_error *err);
 
 /*
- * What a kind of store implements. All are required. A store embeds omb_store
- * as its first member; objects and uploads likewise.
+ * What a kind of store implements. All are required but those that say so. A
+ * store embeds omb_store as its first member; objects and uploads likewise.
  */
 typedef struct omb_store_ops
 {
@@ -76,12 +83,18 @@ typedef struct omb_store_ops
 	void (*abort)(omb_upload *upload);
 	omb_status (*confirm)(omb_store *store, const char *name, omb_error *err);
 	omb_status (*remove)(omb_store *store, const char *name, omb_error *err);
+	/* NULL: they are removed one by one. */
+	omb_status (*remove_many)(omb_store *store, const char *const *name,
+							  size_t count, omb_store_removed removed,
+							  void *arg, omb_error *err);
 	omb_status (*settle)(omb_store *store, const char *folder, omb_error *err);
 	omb_status (*sweep)(omb_store *store, uint64_t seconds, bool remove,
 						omb_store_swept *swept, omb_error *err);
 	omb_status (*lock)(omb_store *store, bool exclusive, omb_lock **lock,
 					   omb_error *err);
 	void (*unlock)(omb_lock *lock);
+	/* NULL: there is no other clock than this machine's. */
+	bool (*clock)(omb_store *store, int64_t *offset);
 	void (*free)(omb_store *store);
 } omb_store_ops;
 
@@ -143,12 +156,22 @@ extern omb_status omb_store_confirm(omb_store *store, const char *name,
 									omb_error *err);
 
 /*
- * Remove an object; one that is not there is OMB_NOT_FOUND. After a crash it
+ * Remove an object; one that is not there is OMB_NOT_FOUND, and one that the
+ * store keeps locked until some time OMB_REFUSED. After a crash it
  * may be back, unless its folder was settled: before removing what an object
  * names, settle the removal of the object.
  */
 extern omb_status omb_store_remove(omb_store *store, const char *name,
 								   omb_error *err);
+/*
+ * Remove several, in any order, in few requests where the store can. Each is
+ * told once: gone (those that were not there too), or locked. Any other
+ * failure ends it; then those that were not told may be gone or not.
+ */
+extern omb_status omb_store_remove_many(omb_store *store,
+										const char *const *name, size_t count,
+										omb_store_removed removed, void *arg,
+										omb_error *err);
 /* Make what was removed directly from a folder stay away after a crash. */
 extern omb_status omb_store_settle(omb_store *store, const char *folder,
 								   omb_error *err);
@@ -171,6 +194,12 @@ extern omb_status omb_store_lock(omb_store *store, bool exclusive,
 								 omb_lock **lock, omb_error *err);
 /* NULL is fine. */
 extern void omb_store_unlock(omb_lock *lock);
+
+/*
+ * By how many microseconds the server's clock is ahead of ours, as far as it
+ * is known; false for a store that has no clock.
+ */
+extern bool omb_store_clock(omb_store *store, int64_t *offset);
 
 extern void omb_store_free(omb_store *store);
 

@@ -7,14 +7,13 @@
 #include "base/file.h"
 #include "store/azure.h"
 #include "store/directory.h"
+#include "store/gcs.h"
 #include "store/s3.h"
 #include "store/sftp.h"
+#include "store/webdav.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* Schemes of stores that are planned for. */
-static const char *const planned[] = { "gs", "webdav", "webdavs" };
 
 static int
 hex_digit(char c)
@@ -246,19 +245,6 @@ omb_url_absolute(const char *location)
 static omb_status
 unknown_scheme(const omb_url *url, omb_error *err)
 {
-	size_t i;
-
-	for (i = 0; i < sizeof(planned) / sizeof(planned[0]); i++)
-	{
-		if (strcmp(url->scheme, planned[i]) != 0)
-			continue;
-		(void) omb_error_set(err, OMB_UNSUPPORTED,
-							 "repositories at \"%s://\" are not supported yet",
-							 url->scheme);
-		omb_error_hint(err, "Mirror to a directory, for example on a second "
-							"disk or a share: file:///directory.");
-		return err->status;
-	}
 	(void) omb_error_set(err, OMB_USAGE, "unknown kind of URL \"%s://\"",
 						 url->scheme);
 	omb_error_hint(err, "Give a directory, or a URL such as "
@@ -395,6 +381,30 @@ open_azure(const omb_url *url, const omb_cloud_options *common,
 	return err->status;
 }
 
+static omb_status
+open_gcs(const omb_url *url, const omb_cloud_options *common, omb_store **out,
+		 omb_error *err)
+{
+	omb_gcs_config config = { .common = *common, .bucket = url->host };
+	const text_option text[] = {
+		{ "endpoint", &config.endpoint },
+		{ "storage-class", &config.storage_class },
+		{ "kms-key", &config.kms_key },
+	};
+	size_t i;
+
+	config.common.prefix = url->path;
+	for (i = 0; i < url->option_count; i++)
+		if (!set_option(&url->option[i], &config.common, text,
+						sizeof(text) / sizeof(text[0])))
+			return invalid_option(url, &url->option[i],
+								  "endpoint, storage-class, kms-key", err);
+	if (url->host[0] == '\0')
+		return omb_error_set(err, OMB_USAGE,
+							 "the URL \"gs://\" names no bucket");
+	return omb_store_gcs_new(&config, out, err);
+}
+
 /*
  * Cut "host:port", where an IPv6 address is in brackets, into both; false when
  * it is neither. Points into text, which is changed; *port may become NULL.
@@ -454,6 +464,29 @@ open_sftp(const omb_url *url, const omb_cloud_options *common, omb_store **out,
 	return omb_store_sftp_new(&config, out, err);
 }
 
+/* webdav://host:port/folder */
+static omb_status
+open_webdav(const omb_url *url, const omb_cloud_options *common,
+			omb_store **out, omb_error *err)
+{
+	omb_webdav_config config = { .common = *common,
+								 .host = url->host,
+								 .tls = strcmp(url->scheme, "webdavs") == 0 };
+	size_t i;
+
+	config.common.prefix = url->path;
+	for (i = 0; i < url->option_count; i++)
+	{
+		const omb_url_option *option = &url->option[i];
+
+		if (strcmp(option->name, "allow-plain") == 0 ?
+				!set_bool(&config.allow_plain, option->value) :
+				!set_option(option, &config.common, NULL, 0))
+			return invalid_option(url, option, "allow-plain (yes, no)", err);
+	}
+	return omb_store_webdav_new(&config, out, err);
+}
+
 omb_status
 omb_store_open_url_as(const char *location, const char *credentials,
 					  const omb_cloud_options *defaults, omb_store **out,
@@ -474,8 +507,13 @@ omb_store_open_url_as(const char *location, const char *credentials,
 		(void) open_s3(&url, &common, out, err);
 	else if (strcmp(url.scheme, "azblob") == 0)
 		(void) open_azure(&url, &common, out, err);
+	else if (strcmp(url.scheme, "gs") == 0)
+		(void) open_gcs(&url, &common, out, err);
 	else if (strcmp(url.scheme, "sftp") == 0)
 		(void) open_sftp(&url, &common, out, err);
+	else if (strncmp(url.scheme, "webdav", 6) == 0 &&
+			 (url.scheme[6] == '\0' || strcmp(url.scheme + 6, "s") == 0))
+		(void) open_webdav(&url, &common, out, err);
 	else
 		(void) unknown_scheme(&url, err);
 	omb_url_clear(&url);

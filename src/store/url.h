@@ -9,10 +9,13 @@
  *                          when no other process uses it (store/cloud.h)
  *   azblob://account/container/prefix
  *                          ?endpoint, ca-file, access-tier, sole-user
+ *   gs://bucket/prefix     ?endpoint, ca-file, storage-class, kms-key, sole-user
  *   sftp://[user@]host[:port]/directory
  *                          ?host-key (SHA256:..), known-hosts, sole-user; a
  *                          directory "~/.." is below the one where a login
  *                          begins (store/sftp.h)
+ *   webdav://host[:port]/folder, webdavs:// with TLS
+ *                          ?ca-file, allow-plain, sole-user (store/webdav.h)
  *
  * A URL is shown in logs, lists of processes and settings, so it holds no
  * secret: these are in the file of credentials.

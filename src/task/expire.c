@@ -7,9 +7,12 @@
 #include "task/expire.h"
 
 #include "base/text.h"
-#include "repo/pin.h"
 #include "repo/revision.h"
 #include "repo/walobject.h"
+#include "repo/watermark.h"
+#include "task/early.h"
+#include "task/facts.h"
+#include "task/removal.h"
 #include "task/walrange.h"
 
 #include <inttypes.h>
@@ -39,6 +42,7 @@ typedef struct expire
 	uint64_t unreadable;
 	omb_wal_name last; /* segment counted last */
 	range range;
+	omb_removal *removal;
 } expire;
 
 static void
@@ -61,67 +65,19 @@ static omb_status
 add_backup(const char *id, void *arg, omb_error *err)
 {
 	expire *e = arg;
-	omb_manifest *manifest;
-	omb_retain_backup *added;
-	omb_pin pin;
 
-	switch (omb_manifest_open(e->config->repo, id, &manifest, err))
+	switch (omb_facts_add_backup(e->config->repo, id, &e->plan, err))
 	{
-		case OMB_OK:
-			break;
 		case OMB_DAMAGED:
 		case OMB_UNSUPPORTED:
 		case OMB_WRONG_KEY:
 			e->unreadable++;
 			tell(e, "backup", id, "unreadable", err->message);
 			omb_error_clear(err);
-			return OMB_OK;
+			break;
 		default:
-			return err->status;
+			break;
 	}
-	added = omb_retain_add(&e->plan);
-	memcpy(added->id, manifest->info.id, sizeof(added->id));
-	added->stop_time = manifest->info.stop_time;
-	added->start_lsn = manifest->info.start_lsn;
-	added->stop_lsn = manifest->info.stop_lsn;
-	added->timeline = manifest->info.stop_timeline;
-	added->wal_segment_size = manifest->info.wal_segment_size;
-	added->damaged_pages = manifest->info.damaged_pages;
-	omb_manifest_close(manifest);
-	if (omb_pin_read(e->config->repo, id, &pin, err) == OMB_OK && pin.pinned)
-	{
-		added->pin = pin.reason;
-		pin.reason = NULL;
-	}
-	omb_pin_clear(&pin);
-	return err->status;
-}
-
-static omb_status
-read_timelines(expire *e, omb_error *err)
-{
-	omb_repository *repo = e->config->repo;
-	omb_retain_plan *plan = &e->plan;
-	uint32_t *timeline = NULL;
-	size_t count = 0;
-	size_t i;
-
-	(void) omb_timelines(repo, &timeline, &count, err);
-	for (i = 0; i < count && err->status == OMB_OK; i++)
-	{
-		/* the first has no history */
-		if (timeline[i] == 1)
-			continue;
-		plan->path = omb_realloc(plan->path, (plan->path_count + 1) *
-												 sizeof(omb_timeline_path));
-		if (omb_timeline_path_read(repo, timeline[i],
-								   &plan->path[plan->path_count],
-								   err) == OMB_OK)
-			plan->path_count++;
-		else if (err->status == OMB_NOT_FOUND)
-			omb_error_clear(err);
-	}
-	free(timeline);
 	return err->status;
 }
 
@@ -175,6 +131,26 @@ count_wal(expire *e, omb_error *err)
 	}
 	return omb_store_list(e->config->repo->store, OMB_WAL_FOLDER, true,
 						  count_segment, e, err);
+}
+
+/* ---- lack of space ---- */
+
+/* What cannot be read may need anything: then nothing will be removed. */
+static omb_status
+drop_early(expire *e, omb_error *err)
+{
+	const omb_expire_config *config = e->config;
+	uint64_t available = 0;
+	uint32_t dropped = 0;
+
+	if (config->min_free == 0 || e->unreadable > 0)
+		return OMB_OK;
+	if ((config->available ? config->available : omb_early_available)(
+			config->repo, &available, err) == OMB_OK &&
+		omb_early_decide(config->repo, &e->plan, available, config->min_free,
+						 &dropped, err) == OMB_OK)
+		e->result->backups_early = dropped;
+	return err->status;
 }
 
 /* ---- telling ---- */
@@ -382,30 +358,65 @@ tell_all(expire *e, omb_error *err)
 
 /* ---- removing ---- */
 
-static omb_status
-remove_object(const expire *e, const char *name, omb_error *err)
+static omb_retain_backup *
+find_backup(expire *e, const char *id)
 {
-	if (omb_store_remove(e->config->repo->store, name, err) == OMB_NOT_FOUND)
-		omb_error_clear(err);
-	return err->status;
+	size_t i;
+
+	for (i = 0; i < e->plan.count; i++)
+	{
+		if (strcmp(e->plan.backup[i].id, id) == 0)
+			return &e->plan.backup[i];
+	}
+	return NULL;
+}
+
+/* A backup whose manifest cannot be removed stays, with all that it needs. */
+static void
+manifest_done(const char *name, uint64_t size, const omb_error *refused,
+			  void *arg)
+{
+	expire *e = arg;
+	omb_retain_backup *backup;
+	omb_revision revision;
+
+	if (refused == NULL || !omb_revision_parse(name, &revision))
+		return;
+	backup = find_backup(e, revision.id);
+	e->result->locked++;
+	if (!backup->keep)
+	{
+		backup->keep = true;
+		e->result->backups_dropped--;
+		e->result->backups_kept++;
+		tell(e, "backup", backup->id, "keep", refused->message);
+	}
+}
+
+static void
+wal_done(const char *name, uint64_t size, const omb_error *refused, void *arg)
+{
+	expire *e = arg;
+
+	if (refused == NULL)
+		return;
+	e->result->locked++;
+	e->result->wal_dropped--;
+	e->result->wal_kept++;
+	e->result->wal_bytes_dropped -= size;
 }
 
 static omb_status
 remove_revision(const omb_revision *revision, void *arg, omb_error *err)
 {
-	const expire *e = arg;
-	size_t i;
+	expire *e = arg;
+	const omb_retain_backup *backup = find_backup(e, revision->id);
 	char *name;
 
-	for (i = 0; i < e->plan.count; i++)
-	{
-		if (strcmp(e->plan.backup[i].id, revision->id) == 0)
-			break;
-	}
-	if (i == e->plan.count || e->plan.backup[i].keep)
+	if (backup == NULL || backup->keep)
 		return OMB_OK;
 	name = omb_revision_name(revision->id, revision->number);
-	(void) remove_object(e, name, err);
+	(void) omb_removal_add(e->removal, name, revision->size, err);
 	free(name);
 	return err->status;
 }
@@ -419,7 +430,10 @@ remove_backups(expire *e, omb_error *err)
 {
 	omb_repository *repo = e->config->repo;
 
-	(void) omb_revision_list(repo, remove_revision, e, err);
+	e->removal = omb_removal_new(repo->store, manifest_done, e);
+	if (omb_revision_list(repo, remove_revision, e, err) == OMB_OK)
+		(void) omb_removal_flush(e->removal, err);
+	omb_removal_free(e->removal);
 	omb_revision_memory_clear(repo->revisions);
 	/* also when an earlier run that was cut short removed them */
 	if (err->status == OMB_OK)
@@ -428,7 +442,7 @@ remove_backups(expire *e, omb_error *err)
 }
 
 static omb_status
-remove_wal(const omb_store_entry *entry, void *arg, omb_error *err)
+remove_wal_file(const omb_store_entry *entry, void *arg, omb_error *err)
 {
 	const expire *e = arg;
 	omb_wal_object object;
@@ -438,7 +452,20 @@ remove_wal(const omb_store_entry *entry, void *arg, omb_error *err)
 		return OMB_OK;
 	(void) omb_wal_name_parse(object.file, &name);
 	if (omb_retain_wal_decide(&e->plan, &name).why == OMB_RETAIN_UNUSED)
-		(void) remove_object(e, entry->name, err);
+		(void) omb_removal_add(e->removal, entry->name, entry->size, err);
+	return err->status;
+}
+
+static omb_status
+remove_wal(expire *e, omb_error *err)
+{
+	omb_store *store = e->config->repo->store;
+
+	e->removal = omb_removal_new(store, wal_done, e);
+	if (omb_store_list(store, OMB_WAL_FOLDER, true, remove_wal_file, e, err) ==
+		OMB_OK)
+		(void) omb_removal_flush(e->removal, err);
+	omb_removal_free(e->removal);
 	return err->status;
 }
 
@@ -461,8 +488,7 @@ remove_all(expire *e, omb_error *err)
 		return err->status;
 	}
 	if (remove_backups(e, err) == OMB_OK)
-		(void) omb_store_list(e->config->repo->store, OMB_WAL_FOLDER, true,
-							  remove_wal, e, err);
+		(void) remove_wal(e, err);
 	return err->status;
 }
 
@@ -506,11 +532,13 @@ omb_expire(const omb_expire_config *config, omb_expire_result *result,
 	if (omb_store_lock(config->repo->store, !config->dry_run, &lock, err) ==
 			OMB_OK &&
 		omb_backup_list(config->repo, add_backup, &e, err) == OMB_OK &&
-		read_timelines(&e, err) == OMB_OK && count_wal(&e, err) == OMB_OK)
+		omb_facts_timelines(config->repo, &e.plan, err) == OMB_OK &&
+		count_wal(&e, err) == OMB_OK)
 	{
 		omb_retain_decide(&e.plan);
-		if (tell_all(&e, err) == OMB_OK && !config->dry_run &&
-			remove_all(&e, err) == OMB_OK)
+		if (drop_early(&e, err) == OMB_OK && tell_all(&e, err) == OMB_OK &&
+			!config->dry_run && remove_all(&e, err) == OMB_OK &&
+			omb_watermark_expire(config->repo, err) == OMB_OK)
 			(void) prune(config, lock, err);
 	}
 	omb_store_unlock(lock);

@@ -32,6 +32,14 @@ typedef struct omb_expire_config
 	omb_repository *repo;
 	omb_retain_rules rules;
 	bool dry_run; /* tell, remove nothing */
+	/*
+	 * Bytes that shall be free in the repository's file system, for which
+	 * backups may go early (task/retain.h); 0 for nothing of the kind.
+	 */
+	uint64_t min_free;
+	/* How much is free; NULL to measure it. For tests. */
+	omb_status (*available)(const omb_repository *repo, uint64_t *bytes,
+							omb_error *err);
 	/* Then prune, not in a dry run; both NULL for not. repo and lock are ours. */
 	const omb_prune_config *prune;
 	omb_prune_result *pruned;
@@ -44,9 +52,11 @@ typedef struct omb_expire_result
 {
 	uint64_t backups_kept;
 	uint64_t backups_dropped;
-	uint64_t wal_kept; /* files */
+	uint64_t backups_early; /* of these: for lack of space */
+	uint64_t wal_kept;		/* files */
 	uint64_t wal_dropped;
 	uint64_t wal_bytes_dropped; /* as stored */
+	uint64_t locked;			/* objects that the store keeps locked */
 } omb_expire_result;
 
 /*
@@ -57,7 +67,8 @@ typedef struct omb_expire_result
  * Holds the store's lock, alone unless it is a dry run: OMB_BUSY while a
  * backup, a restore or verifying runs. Nothing is removed when anything could not be read:
  * OMB_REFUSED when that is the manifest of a backup, which is never removed.
- * In a dry run that is no error.
+ * In a dry run that is no error. What the store keeps locked is kept, with all
+ * that it needs, and counted: a later run removes it.
  */
 extern omb_status omb_expire(const omb_expire_config *config,
 							 omb_expire_result *result, omb_error *err);

@@ -13,11 +13,21 @@
 #include "task/mirrorrun.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Rounds in a row that send nothing, before it is left at that. */
 #define IDLE_ROUNDS_MAX 5
+
+/* The list of a target that is used all the time is saved that often. */
+#define SAVE_SECONDS 60
+
+struct omb_mirror_session
+{
+	omb_mirror_config config;
+	omb_mirror_run run;
+};
 
 void
 omb_mirror_config_init(omb_mirror_config *config)
@@ -28,8 +38,8 @@ omb_mirror_config_init(omb_mirror_config *config)
 	config->max_failures = OMB_MIRROR_FAILURES;
 }
 
-char *
-omb_mirror_list_path(const omb_store *from, const char *url)
+static char *
+cache_path(const omb_store *from, const char *url, const char *what)
 {
 	uint8_t sha256[OMB_SHA256_SIZE];
 	char hex[2 * OMB_SHA256_SIZE + 1];
@@ -39,8 +49,20 @@ omb_mirror_list_path(const omb_store *from, const char *url)
 	omb_sha256(url, strlen(url), sha256);
 	(void) omb_hex_format(sha256, sizeof(sha256), hex);
 	hex[16] = '\0';
-	return omb_format("%s/" OMB_CACHE_FOLDER "/target-%s-list",
-					  from->directory, hex);
+	return omb_format("%s/" OMB_CACHE_FOLDER "/target-%s-%s", from->directory,
+					  hex, what);
+}
+
+char *
+omb_mirror_list_path(const omb_store *from, const char *url)
+{
+	return cache_path(from, url, "list");
+}
+
+char *
+omb_mirror_dropped_path(const omb_store *from, const char *url)
+{
+	return cache_path(from, url, "dropped");
 }
 
 /* ---- what the target has ---- */
@@ -102,6 +124,7 @@ omb_mirror_list_target(omb_mirror_run *r, omb_error *err)
 
 	memset(&l, 0, sizeof(l));
 	l.r = r;
+	r->has_list = false;
 	r->config->progress("listing the target", 0, 0, r->config->arg);
 	omb_mirror_set_clear(omb_mirror_sender_known(r->sender));
 	if (omb_store_list(r->config->to, "", true, note_object, &l, err) ==
@@ -110,7 +133,7 @@ omb_mirror_list_target(omb_mirror_run *r, omb_error *err)
 		(void) settle_folders(r, &l.folders, err);
 	omb_mirror_items_clear(&l.folders);
 	free(l.folder);
-	r->fresh = err->status == OMB_OK;
+	r->fresh = r->has_list = err->status == OMB_OK;
 	r->listed_at = omb_time_now();
 	return err->status;
 }
@@ -122,7 +145,9 @@ check_stranger(const omb_store_entry *entry, void *arg, omb_error *err)
 	omb_mirror_run *r = arg;
 	omb_object *object = NULL;
 
-	if (strncmp(entry->name, "lost+found", 10) == 0)
+	/* of a file system, or of a probe (task/probe.h) */
+	if (strncmp(entry->name, "lost+found", 10) == 0 ||
+		strncmp(entry->name, "probe/", 6) == 0)
 		return OMB_OK;
 	if (strncmp(entry->name, "keys/", 5) == 0 &&
 		omb_store_open(r->config->from, entry->name, &object, err) == OMB_OK)
@@ -177,23 +202,30 @@ check_target(omb_mirror_run *r, omb_error *err)
 }
 
 /* Read the list of the target that the last run has left. */
-static bool
+static void
 load_list(omb_mirror_run *r)
 {
 	omb_error ignored = OMB_ERROR_INIT;
 	omb_mirror_list list;
-	int64_t age;
 
 	if (r->config->list_path == NULL ||
 		omb_mirror_set_load(omb_mirror_sender_known(r->sender),
 							r->config->list_path, r->facts.id, &list,
 							&ignored) != OMB_OK)
-		return false;
+		return;
 	r->listed_before = list.count;
 	r->listed_at = list.listed_at;
-	age = omb_time_now() - list.listed_at;
-	return !list.is_open && age >= 0 &&
-		   age < (int64_t) OMB_MIRROR_LIST_AGE * 1000000;
+	r->has_list = !list.is_open;
+	r->is_open = list.is_open;
+	r->saved = list.count;
+}
+
+static bool
+is_old(int64_t time, int64_t seconds)
+{
+	int64_t age = omb_time_now() - time;
+
+	return age < 0 || age >= seconds * 1000000;
 }
 
 static void
@@ -202,10 +234,24 @@ save_list(omb_mirror_run *r, bool is_open)
 	omb_error ignored = OMB_ERROR_INIT;
 
 	/* without it the next run lists the target, and that is all */
-	if (r->config->list_path != NULL && !r->config->dry_run)
-		(void) omb_mirror_set_save(omb_mirror_sender_known(r->sender),
-								   r->config->list_path, r->facts.id, is_open,
-								   r->listed_at, &ignored);
+	if (r->config->list_path == NULL || r->config->dry_run)
+		return;
+	(void) omb_mirror_set_save(omb_mirror_sender_known(r->sender),
+							   r->config->list_path, r->facts.id, is_open,
+							   r->listed_at, &ignored);
+	r->is_open = is_open;
+	r->saved_at = omb_time_now();
+	r->saved = omb_mirror_set_count(omb_mirror_sender_known(r->sender));
+}
+
+/* Is there something in memory that the file should have now? */
+static bool
+is_worth_saving(const omb_mirror_run *r)
+{
+	return (r->is_open || r->fresh ||
+			r->saved !=
+				omb_mirror_set_count(omb_mirror_sender_known(r->sender))) &&
+		   (r->fresh || is_old(r->saved_at, SAVE_SECONDS));
 }
 
 /* ---- rounds ---- */
@@ -284,12 +330,36 @@ is_incomplete(const omb_mirror_run *r, const omb_mirror_result *result)
 		   omb_mirror_sender_stopped(r->sender) != NULL;
 }
 
+/* What a restore from the target could reach now. */
+static void
+tell_current(omb_mirror_run *r, omb_mirror_result *result)
+{
+	const omb_mirror_set *known = omb_mirror_sender_known(r->sender);
+	omb_wal_object object;
+	size_t i;
+
+	result->is_current = r->has_backup || result->backups > 0;
+	for (i = 0; i < r->wal.count; i++)
+	{
+		if (r->wal.item[i].state == OMB_MIRROR_GONE ||
+			omb_mirror_set_has(known, r->wal.item[i].name))
+			continue;
+		result->is_current = false;
+		if (result->waiting_wal[0] == '\0' &&
+			omb_wal_object_parse(r->wal.item[i].name, &object))
+			(void) snprintf(result->waiting_wal, sizeof(result->waiting_wal),
+							"%s", object.file);
+	}
+	if (r->wal_capped)
+		result->is_current = false;
+}
+
 /* The target is ours, and locked unless nothing is written. */
 static omb_status
-mirror_locked(omb_mirror_run *r, bool have_list, omb_mirror_result *result,
-			  omb_error *err)
+mirror_locked(omb_mirror_run *r, omb_mirror_result *result, omb_error *err)
 {
-	if ((!have_list || r->config->reconcile || r->is_new) &&
+	if ((!r->has_list || r->config->reconcile || r->is_new ||
+		 is_old(r->listed_at, OMB_MIRROR_LIST_AGE)) &&
 		omb_mirror_list_target(r, err) != OMB_OK)
 		return err->status;
 	if (count_missing(r, err) != OMB_OK)
@@ -299,7 +369,8 @@ mirror_locked(omb_mirror_run *r, bool have_list, omb_mirror_result *result,
 		return OMB_OK;
 	if (result->missing > 0)
 	{
-		save_list(r, true);
+		if (!r->is_open)
+			save_list(r, true);
 		/* what was archived while we worked is for the next run */
 		if (do_rounds(r, result, err) == OMB_OK && is_incomplete(r, result))
 			(void) count_missing(r, err);
@@ -308,36 +379,96 @@ mirror_locked(omb_mirror_run *r, bool have_list, omb_mirror_result *result,
 		omb_mirror_sender_result(r->sender, result);
 	}
 	result->listed = r->fresh;
-	if (err->status == OMB_OK)
+	tell_current(r, result);
+	r->complete = err->status == OMB_OK && result->missing == 0;
+	if (err->status == OMB_OK && is_worth_saving(r))
 		save_list(r, false);
 	return err->status == OMB_OK ? judge(r, result, err) : err->status;
+}
+
+omb_status
+omb_mirror_begin(const omb_mirror_config *config, omb_mirror_session **out,
+				 omb_error *err)
+{
+	omb_mirror_session *session;
+	omb_mirror_run *r;
+
+	*out = NULL;
+	if ((config->newest > 0 || config->keep != NULL) && config->repo == NULL)
+		return omb_error_set(err, OMB_USAGE,
+							 "choosing backups to mirror needs the key");
+	session = omb_calloc(1, sizeof(*session));
+	session->config = *config;
+	r = &session->run;
+	r->config = &session->config;
+	if (omb_repository_look(config->from, &r->facts, err) != OMB_OK)
+	{
+		free(session);
+		return err->status;
+	}
+	r->sender = omb_mirror_sender_new(r->config, r->facts.id);
+	load_list(r);
+	*out = session;
+	return OMB_OK;
+}
+
+omb_status
+omb_mirror_step(omb_mirror_session *session, bool full,
+				omb_mirror_result *result, omb_error *err)
+{
+	omb_mirror_run *r = &session->run;
+	omb_lock *lock = NULL;
+
+	memset(result, 0, sizeof(*result));
+	r->fresh = r->is_new = false;
+	r->quick =
+		!full && r->complete && !is_old(r->looked_at, OMB_MIRROR_FULL_AGE);
+	r->complete = false;
+	omb_mirror_sender_begin_run(r->sender);
+	if (check_target(r, err) == OMB_OK &&
+		(r->config->dry_run ||
+		 omb_store_lock(r->config->to, false, &lock, err) == OMB_OK))
+		(void) mirror_locked(r, result, err);
+	omb_store_unlock(lock);
+	if (r->has_list)
+		r->listed_before =
+			omb_mirror_set_count(omb_mirror_sender_known(r->sender));
+	return err->status;
+}
+
+void
+omb_mirror_unlist(omb_mirror_session *session)
+{
+	session->run.has_list = false;
+	session->run.complete = false;
+	save_list(&session->run, true);
+}
+
+void
+omb_mirror_end(omb_mirror_session *session)
+{
+	omb_mirror_run *r;
+
+	if (session == NULL)
+		return;
+	r = &session->run;
+	if (r->has_list && r->is_open)
+		save_list(r, false);
+	omb_mirror_items_clear(&r->wal);
+	free(r->backup);
+	omb_mirror_sender_free(r->sender);
+	free(session);
 }
 
 omb_status
 omb_mirror(const omb_mirror_config *config, omb_mirror_result *result,
 		   omb_error *err)
 {
-	omb_lock *lock = NULL;
-	bool have_list;
-	omb_mirror_run r;
+	omb_mirror_session *session;
 
-	memset(&r, 0, sizeof(r));
 	memset(result, 0, sizeof(*result));
-	r.config = config;
-	if (config->newest > 0 && config->repo == NULL)
-		return omb_error_set(err, OMB_USAGE,
-							 "choosing backups to mirror needs the key");
-	if (omb_repository_look(config->from, &r.facts, err) != OMB_OK)
-		return err->status;
-	r.sender = omb_mirror_sender_new(config, r.facts.id);
-	have_list = load_list(&r);
-	if (check_target(&r, err) == OMB_OK &&
-		(config->dry_run ||
-		 omb_store_lock(config->to, false, &lock, err) == OMB_OK))
-		(void) mirror_locked(&r, have_list, result, err);
-	omb_store_unlock(lock);
-	omb_mirror_items_clear(&r.wal);
-	free(r.backup);
-	omb_mirror_sender_free(r.sender);
+	if (omb_mirror_begin(config, &session, err) == OMB_OK)
+		(void) omb_mirror_step(session, true, result, err);
+	omb_mirror_end(session);
 	return err->status;
 }

@@ -13,8 +13,6 @@
 #include <string.h>
 
 #define REPOSITORY_OBJECT "repository"
-/* So many missing objects of a kind are dealt with in one round. */
-#define ITEMS_MAX 200000
 
 /* ---- what the source has ---- */
 
@@ -44,6 +42,25 @@ compare_backups(const void *a, const void *b)
 	return x->number > y->number ? -1 : x->number < y->number;
 }
 
+/* Only what the rules of the target keep. */
+static omb_status
+choose_wanted(omb_mirror_run *r, omb_error *err)
+{
+	omb_mirror_keep *keep = r->config->keep;
+	uint64_t i, kept = 0;
+
+	if (omb_mirror_keep_look(keep, r->config->repo, r->backup,
+							 (size_t) r->backups, err) != OMB_OK)
+		return err->status;
+	for (i = 0; i < r->backups; i++)
+	{
+		if (omb_mirror_keep_wants(keep, r->backup[i].id))
+			r->backup[kept++] = r->backup[i];
+	}
+	r->backups = kept;
+	return OMB_OK;
+}
+
 /* The highest revision of each backup, newest backup first. */
 static omb_status
 list_backups(omb_mirror_run *r, omb_error *err)
@@ -61,6 +78,10 @@ list_backups(omb_mirror_run *r, omb_error *err)
 		if (i == 0 || strcmp(r->backup[i].id, r->backup[kept - 1].id) != 0)
 			r->backup[kept++] = r->backup[i];
 	}
+	r->backups = kept;
+	if (r->config->keep != NULL && choose_wanted(r, err) != OMB_OK)
+		return err->status;
+	kept = r->backups;
 	r->is_limited = r->config->newest > 0 && r->config->newest < kept;
 	r->backups = r->is_limited ? r->config->newest : kept;
 	return OMB_OK;
@@ -91,7 +112,7 @@ add_missing(const omb_store_entry *entry, void *arg, omb_error *err)
 	if (!omb_mirror_is_object(entry->name) ||
 		omb_mirror_set_has(omb_mirror_sender_known(v->r->sender), entry->name))
 		return OMB_OK;
-	if (v->items->count < ITEMS_MAX)
+	if (v->items->count < OMB_MIRROR_ITEMS_MAX)
 		(void) omb_mirror_items_add(v->items, entry->name, entry->size);
 	else
 		v->r->capped = true;
@@ -128,71 +149,6 @@ send_folder(omb_mirror_run *r, const char *folder, const char *step,
 }
 
 /* ---- WAL ---- */
-
-static omb_status
-add_wal(const omb_store_entry *entry, void *arg, omb_error *err)
-{
-	omb_mirror_run *r = arg;
-	omb_wal_object object;
-	omb_wal_name name;
-	omb_mirror_item *item;
-	uint64_t place;
-
-	if (!omb_wal_object_parse(entry->name, &object) ||
-		omb_wal_name_parse(object.file, &name) == OMB_WAL_OTHER)
-		return OMB_OK;
-	place = (uint64_t) name.log << 32 | name.seg;
-	/* a file about each base backup tells where its WAL begins */
-	if (name.kind == OMB_WAL_BACKUP_HISTORY &&
-		(name.timeline > r->hint.timeline ||
-		 (name.timeline == r->hint.timeline && place > r->hint.first)))
-	{
-		r->hint.is_known = true;
-		r->hint.timeline = name.timeline;
-		r->hint.first = place;
-	}
-	if (omb_mirror_set_has(omb_mirror_sender_known(r->sender), entry->name))
-		return OMB_OK;
-	if (r->wal.count == ITEMS_MAX)
-	{
-		r->wal_capped = true;
-		omb_mirror_sender_set_again(r->sender);
-		return OMB_OK;
-	}
-	item = omb_mirror_items_add(&r->wal, entry->name, entry->size);
-	item->timeline = name.timeline;
-	item->is_history = name.kind == OMB_WAL_HISTORY;
-	item->place = item->is_history ? 0 : place;
-	return OMB_OK;
-}
-
-static int
-compare_wal(const void *a, const void *b)
-{
-	const omb_mirror_item *x = a;
-	const omb_mirror_item *y = b;
-
-	if (x->is_history != y->is_history)
-		return x->is_history ? -1 : 1;
-	if (x->timeline != y->timeline)
-		return x->timeline < y->timeline ? -1 : 1;
-	if (x->place != y->place)
-		return x->place < y->place ? -1 : 1;
-	return strcmp(x->name, y->name);
-}
-
-static omb_status
-list_wal(omb_mirror_run *r, omb_error *err)
-{
-	omb_mirror_items_clear(&r->wal);
-	r->wal_capped = false;
-	memset(&r->hint, 0, sizeof(r->hint));
-	if (omb_store_list(r->config->from, OMB_WAL_FOLDER, true, add_wal, r,
-					   err) == OMB_OK &&
-		r->wal.count > 0)
-		qsort(r->wal.item, r->wal.count, sizeof(*r->wal.item), compare_wal);
-	return err->status;
-}
 
 static bool
 is_needed(const omb_mirror_item *item, const omb_mirror_wal *range)
@@ -416,7 +372,7 @@ add_unfinished_pack(const uint8_t sha256[OMB_SHA256_SIZE], void *arg,
 	char *name = omb_pack_name(sha256);
 
 	/* a journal may name what was removed since */
-	if (v->items->count < ITEMS_MAX &&
+	if (v->items->count < OMB_MIRROR_ITEMS_MAX &&
 		!omb_mirror_set_has(omb_mirror_sender_known(v->r->sender), name))
 	{
 		if (omb_store_open(v->r->config->from, name, &object, err) == OMB_OK)
@@ -586,14 +542,22 @@ omb_mirror_round(omb_mirror_run *r, omb_error *err)
 	/* what is listed first is complete in what is listed later */
 	if (list_backups(r, err) != OMB_OK)
 		return err->status;
+	r->has_backup = false;
 	for (i = 0; i < r->backups; i++)
-		missing = missing || !has_backup(r, &r->backup[i]);
+	{
+		if (has_backup(r, &r->backup[i]))
+			r->has_backup = true;
+		else
+			missing = true;
+	}
+	/* what a backup needs may be older */
+	r->quick = r->quick && !missing && !r->fresh;
 	if (missing && !r->fresh && omb_mirror_list_target(r, err) != OMB_OK)
 		return err->status;
 	if (!send_folder(r, "keys", "keys", err) || !send_repository(r))
 		return err->status;
 	(void) send_folder(r, "marks", "marks", err);
-	if (err->status != OMB_OK || list_wal(r, err) != OMB_OK)
+	if (err->status != OMB_OK || omb_mirror_list_wal(r, err) != OMB_OK)
 		return err->status;
 	return r->config->repo != NULL ? send_by_backup(r, err) :
 									 send_blindly(r, err);

@@ -1,11 +1,15 @@
 /*
- * mirrorrun.h: one run of the mirror; private to mirror.c and mirrororder.c.
+ * mirrorrun.h: one run of the mirror; private to mirror.c, mirrororder.c and
+ * mirrorwal.c.
  */
 #ifndef OMB_TASK_MIRRORRUN_H
 #define OMB_TASK_MIRRORRUN_H
 
 #include "repo/revision.h"
 #include "task/mirrorsend.h"
+
+/* So many missing objects of a kind are dealt with in one round. */
+#define OMB_MIRROR_ITEMS_MAX 200000
 
 /* From where on WAL is needed. */
 typedef struct omb_mirror_wal
@@ -21,11 +25,19 @@ typedef struct omb_mirror_run
 	const omb_mirror_config *config;
 	omb_repository_facts facts;
 	omb_mirror_sender *sender;
-	bool is_new;	 /* the target has no "repository" yet */
-	bool fresh;		 /* the target was listed in this run */
-	bool is_limited; /* to the newest backups; there are others */
-	bool capped;	 /* there is more than was looked at */
-	bool wal_capped; /* the same of WAL */
+	bool is_new;	   /* the target has no "repository" yet */
+	bool fresh;		   /* the target was listed in this run */
+	bool is_limited;   /* to the newest backups; there are others */
+	bool capped;	   /* there is more than was looked at */
+	bool wal_capped;   /* the same of WAL */
+	bool quick;		   /* the newest folders of WAL will do */
+	bool has_list;	   /* what the target has is known */
+	bool is_open;	   /* so says the file of the list */
+	bool complete;	   /* the last step left nothing missing */
+	bool has_backup;   /* the target has one of those that are wanted */
+	int64_t looked_at; /* at all WAL of the source */
+	int64_t saved_at;
+	uint64_t saved; /* objects in the file */
 	int64_t listed_at;
 	uint64_t listed_before; /* objects that the target once had */
 	omb_revision *backup;	/* at the source, newest first */
@@ -36,6 +48,12 @@ typedef struct omb_mirror_run
 
 /* mirror.c: learn what the target has. */
 extern omb_status omb_mirror_list_target(omb_mirror_run *run, omb_error *err);
+
+/*
+ * mirrorwal.c: list the WAL that is missing at the target, oldest first, with
+ * quick that in the newest folders.
+ */
+extern omb_status omb_mirror_list_wal(omb_mirror_run *run, omb_error *err);
 
 /*
  * mirrororder.c: look at the source and send, or count, what is missing, in

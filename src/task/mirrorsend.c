@@ -39,6 +39,7 @@ struct omb_mirror_sender
 	omb_error first;
 	omb_mirror_result result;
 	uint64_t total; /* bytes, for showing progress */
+	uint64_t counted_objects;
 };
 
 omb_mirror_item *
@@ -91,7 +92,8 @@ omb_mirror_sender_new(const omb_mirror_config *config,
 	sender->route.from = config->from;
 	sender->route.to = config->to;
 	memcpy(sender->route.repository_id, repository_id, OMB_REPOSITORY_ID_SIZE);
-	sender->route.throttle = omb_throttle_new(config->limit);
+	sender->route.throttle =
+		config->throttle ? config->throttle : omb_throttle_new(config->limit);
 	sender->known = omb_mirror_set_new();
 	sender->failed = omb_mirror_set_new();
 	sender->counted = omb_mirror_set_new();
@@ -114,7 +116,8 @@ omb_mirror_sender_free(omb_mirror_sender *sender)
 	for (i = 0; i < sender->config->jobs; i++)
 		free(sender->piece[i]);
 	free(sender->piece);
-	omb_throttle_free(sender->route.throttle);
+	if (sender->config->throttle == NULL)
+		omb_throttle_free(sender->route.throttle);
 	omb_mirror_set_free(sender->known);
 	omb_mirror_set_free(sender->failed);
 	omb_mirror_set_free(sender->counted);
@@ -156,6 +159,20 @@ omb_mirror_sender_forget_count(omb_mirror_sender *sender)
 	sender->result.backups_missing = 0;
 }
 
+/* Sent while nobody had counted it is not missing less. */
+static void
+tell_waiting(omb_mirror_sender *sender)
+{
+	uint64_t sent = sender->result.objects, bytes = sender->result.bytes;
+	uint64_t objects = sender->counted_objects;
+
+	if (sender->config->waiting != NULL)
+		sender->config->waiting(objects > sent ? objects - sent : 0,
+								sender->total > bytes ? sender->total - bytes :
+														0,
+								sender->config->arg);
+}
+
 void
 omb_mirror_sender_count(omb_mirror_sender *sender, bool counting)
 {
@@ -163,13 +180,32 @@ omb_mirror_sender_count(omb_mirror_sender *sender, bool counting)
 	if (counting)
 		omb_mirror_sender_forget_count(sender);
 	else
+	{
 		sender->total = sender->result.bytes + sender->result.bytes_missing;
+		sender->counted_objects =
+			sender->result.objects + sender->result.missing;
+		tell_waiting(sender);
+	}
 }
 
 bool
 omb_mirror_sender_counting(const omb_mirror_sender *sender)
 {
 	return sender->counting;
+}
+
+void
+omb_mirror_sender_begin_run(omb_mirror_sender *sender)
+{
+	omb_mirror_set_clear(sender->failed);
+	omb_mirror_set_clear(sender->counted);
+	omb_error_clear(&sender->stop);
+	omb_error_clear(&sender->first);
+	memset(&sender->result, 0, sizeof(sender->result));
+	sender->total = 0;
+	sender->counted_objects = 0;
+	sender->in_a_row = 0;
+	sender->again = false;
 }
 
 void
@@ -268,6 +304,7 @@ finish(omb_mirror_sender *sender, const char *step, unit *u)
 	omb_error_clear(&u->err);
 	sender->config->progress(step, sender->result.bytes, sender->total,
 							 sender->config->arg);
+	tell_waiting(sender);
 }
 
 /* Take one result; false when there is none, or none yet. */
@@ -372,9 +409,6 @@ void
 omb_mirror_sender_result(const omb_mirror_sender *sender,
 						 omb_mirror_result *result)
 {
-	bool listed = result->listed;
-
 	*result = sender->result;
-	result->listed = listed;
 	result->there = omb_mirror_set_count(sender->known);
 }

@@ -64,6 +64,8 @@ extern void omb_mirror_sender_count(omb_mirror_sender *sender, bool counting);
 /* Nothing is missing after all. */
 extern void omb_mirror_sender_forget_count(omb_mirror_sender *sender);
 extern bool omb_mirror_sender_counting(const omb_mirror_sender *sender);
+/* Begin anew with counting and failures; what the target has stays. */
+extern void omb_mirror_sender_begin_run(omb_mirror_sender *sender);
 /* Let the time for a round begin. */
 extern void omb_mirror_sender_begin_round(omb_mirror_sender *sender);
 

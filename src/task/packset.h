@@ -20,6 +20,7 @@ typedef struct omb_set_pack
 	uint64_t live;		 /* stored bytes of all blobs in use */
 	uint32_t live_blobs; /* their number */
 	uint32_t blob_bits;	 /* bits in blob */
+	uint32_t turn;		 /* for task/early.c */
 	uint8_t *blob;		 /* a bit for each blob in use */
 	bool is_used;		 /* a manifest names it */
 	bool is_spared;		 /* a journal names it */

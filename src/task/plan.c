@@ -115,6 +115,9 @@ choose_timeline(omb_repository *repo, const backup_facts *backup,
 	return err->status;
 }
 
+/* A restore point's record is short; it may begin in the page before. */
+#define POINT_SPAN 8192
+
 /* Looking for a target in WAL. */
 typedef struct search
 {
@@ -206,6 +209,14 @@ is_before(omb_repository *repo, const omb_wal_object *object, int64_t time,
 	return OMB_OK;
 }
 
+/* Need a segment be read that cannot have the target? */
+static bool
+may_have(const omb_target *target, uint64_t segno, uint64_t size)
+{
+	return target->kind != OMB_TARGET_NAME || target->lsn < POINT_SPAN ||
+		   segno >= omb_wal_segno_at(target->lsn - POINT_SPAN, size);
+}
+
 /* A segment is missing: the end of the archive, or a gap in it? */
 static omb_status
 check_gap(omb_repository *repo, const omb_plan *plan, uint64_t segno,
@@ -250,7 +261,8 @@ search_wal(omb_repository *repo, const backup_facts *backup, omb_plan *plan,
 		if (err->status != OMB_OK)
 			break;
 		memcpy(plan->last_segment, object.file, OMB_WAL_NAME_TEXT);
-		if (scans && segno >= omb_wal_segno_at(s->from, size))
+		if (scans && segno >= omb_wal_segno_at(s->from, size) &&
+			may_have(s->target, segno, size))
 		{
 			if (s->target->kind == OMB_TARGET_TIME &&
 				is_before(repo, &object, s->target->time, &before, err) !=
@@ -339,10 +351,18 @@ unreachable(omb_repository *repo, const omb_target *target,
 								 target->xid);
 			break;
 		case OMB_TARGET_NAME:
-			(void) omb_error_set(err, OMB_REFUSED,
-								 "restore point \"%s\" is not in the archived "
-								 "WAL after any backup",
-								 target->name);
+			if (target->mark != NULL)
+				(void) omb_error_set(
+					err, OMB_REFUSED,
+					"mark \"%s\" at LSN %s cannot be reached: the archived "
+					"WAL ends before",
+					target->mark, omb_lsn_format(target->lsn, lsn));
+			else
+				(void) omb_error_set(
+					err, OMB_REFUSED,
+					"restore point \"%s\" is not in the archived "
+					"WAL after any backup",
+					target->name);
 			break;
 		default:
 			(void) omb_error_set(err, OMB_REFUSED,
@@ -379,7 +399,8 @@ early_enough(const backup_facts *backup, const omb_target *target)
 {
 	if (target->kind == OMB_TARGET_TIME)
 		return backup->stop_time <= target->time;
-	if (target->kind == OMB_TARGET_LSN)
+	if (target->kind == OMB_TARGET_LSN ||
+		(target->kind == OMB_TARGET_NAME && target->lsn != 0))
 		return backup->stop_lsn <= target->lsn;
 	return true;
 }
@@ -400,8 +421,7 @@ no_backup(const backup_array *array, const char *wanted,
 		return err->status;
 	}
 	(void) omb_error_set(err, OMB_REFUSED,
-						 target->kind == OMB_TARGET_TIME ||
-								 target->kind == OMB_TARGET_LSN ?
+						 target->kind == OMB_TARGET_TIME || target->lsn != 0 ?
 							 "no backup ended before the target" :
 							 "no backup leads to the target");
 	omb_error_detail(err, "The oldest backup, \"%s\", ended at %s.",

@@ -22,9 +22,10 @@ typedef struct omb_target
 {
 	omb_target_kind kind;
 	int64_t time;
-	uint64_t lsn;
+	uint64_t lsn; /* for a name: where it is, 0 when that is not known */
 	uint32_t xid;
 	const char *name;
+	const char *mark; /* what people call it, NULL for no mark */
 	/* 0 = the newest that leads through the backup, UINT32_MAX = that of the
 	 * backup, else the number */
 	uint32_t timeline;

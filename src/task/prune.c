@@ -16,6 +16,7 @@
 #include "repo/revision.h"
 #include "repo/unfinished.h"
 #include "task/packset.h"
+#include "task/removal.h"
 #include "task/rewrite.h"
 
 #include <stdlib.h>
@@ -32,7 +33,8 @@ typedef struct prune
 	const omb_prune_config *config;
 	omb_prune_result *result;
 	omb_pack_set *set;
-	bool is_first; /* range of names */
+	omb_removal *removal; /* of packs */
+	bool is_first;		  /* range of names */
 	int64_t now;
 	uint64_t manifest_bytes; /* read so far, in this range */
 	uint64_t manifest_total;
@@ -238,6 +240,23 @@ parse_pack_name(const char *name, uint8_t sha256[OMB_SHA256_SIZE])
 	return same;
 }
 
+/* A pack that nothing marked is gone, or locked. */
+static void
+pack_done(const char *name, uint64_t size, const omb_error *refused, void *arg)
+{
+	prune *p = arg;
+
+	if (refused != NULL)
+	{
+		p->result->packs_locked++;
+		tell(p, name, NULL, size, OMB_PRUNE_SPARE, refused->message);
+		return;
+	}
+	p->result->packs_removed++;
+	p->result->bytes_removed += size;
+	tell(p, name, NULL, size, OMB_PRUNE_REMOVE, "no backup uses it");
+}
+
 /* Note that a pack is there; remove it when nothing marked it. */
 static omb_status
 sweep_pack(const omb_store_entry *entry, void *arg, omb_error *err)
@@ -270,14 +289,22 @@ sweep_pack(const omb_store_entry *entry, void *arg, omb_error *err)
 			 "the repository has no backup");
 		return OMB_OK;
 	}
-	if (!p->config->dry_run &&
-		omb_store_remove(p->config->repo->store, entry->name, err) != OMB_OK)
-		return err->status;
-	p->result->packs_removed++;
-	p->result->bytes_removed += entry->size;
-	tell(p, entry->name, NULL, entry->size, OMB_PRUNE_REMOVE,
-		 "no backup uses it");
+	if (!p->config->dry_run)
+		return omb_removal_add(p->removal, entry->name, entry->size, err);
+	pack_done(entry->name, entry->size, NULL, p);
 	return OMB_OK;
+}
+
+static omb_status
+sweep(prune *p, omb_error *err)
+{
+	omb_store *store = p->config->repo->store;
+
+	p->removal = omb_removal_new(store, pack_done, p);
+	if (omb_store_list(store, "packs", true, sweep_pack, p, err) == OMB_OK)
+		(void) omb_removal_flush(p->removal, err);
+	omb_removal_free(p->removal);
+	return err->status;
 }
 
 /*
@@ -350,7 +377,8 @@ remove_leftover_revision(const omb_revision *revision, void *arg,
 	if (p->config->dry_run)
 		return OMB_OK;
 	name = omb_revision_name(revision->id, revision->number);
-	(void) omb_store_remove(p->config->repo->store, name, err);
+	if (omb_store_remove(p->config->repo->store, name, err) == OMB_REFUSED)
+		omb_error_clear(err); /* locked, and the pack it names are too */
 	free(name);
 	return err->status;
 }
@@ -374,7 +402,6 @@ settle_manifests(prune *p, omb_error *err)
 static omb_status
 prune_range(prune *p, omb_error *err)
 {
-	omb_repository *repo = p->config->repo;
 	bool rewrite;
 
 	if (mark_all(p, err) != OMB_OK)
@@ -383,8 +410,7 @@ prune_range(prune *p, omb_error *err)
 		return err->status;
 	p->is_first = false;
 	p->config->progress("removing packs", 0, 0, p->config->arg);
-	if (omb_store_list(repo->store, "packs", true, sweep_pack, p, err) !=
-		OMB_OK)
+	if (sweep(p, err) != OMB_OK)
 		return err->status;
 	rewrite = rewriting_pays(p);
 	judge_used(p, rewrite);

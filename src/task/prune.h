@@ -65,6 +65,7 @@ typedef struct omb_prune_result
 	uint64_t packs_spared;
 	uint64_t packs_missing;
 	uint64_t packs_skipped;
+	uint64_t packs_locked;	/* not used, but locked by the store */
 	uint64_t bytes_removed; /* of packs that were not used */
 	uint64_t bytes_saved;	/* by rewriting */
 	uint64_t revisions;		/* of manifests, left by a prune cut short */

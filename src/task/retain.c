@@ -8,6 +8,7 @@
 #include "task/retain.h"
 
 #include "base/buffer.h"
+#include "base/text.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -265,6 +266,7 @@ keep_window(omb_retain_plan *plan)
 		omb_retain_backup *backup = &plan->backup[i];
 
 		backup->window = true;
+		backup->firm = true;
 		if (i < start)
 			keep(backup,
 				 "leads to the %u day%s before the gap in front of backup "
@@ -314,8 +316,10 @@ keep_origin(omb_retain_plan *plan, const omb_timeline_path *path)
 			break;
 		}
 	}
-	if (origin == NULL ||
-		(origin->keep && (origin->window || plan->rules.keep_wal_days == 0)))
+	if (origin == NULL)
+		return;
+	origin->firm = true;
+	if (origin->keep && (origin->window || plan->rules.keep_wal_days == 0))
 		return;
 	origin->window = true;
 	keep(origin, "timeline %u began from it", timeline);
@@ -345,6 +349,7 @@ keep_minimum(omb_retain_plan *plan)
 	uint32_t intact = 0;
 	size_t i;
 
+	plan->backup[plan->count - 1].firm = true;
 	if (!plan->backup[plan->count - 1].keep)
 		keep(&plan->backup[plan->count - 1], "the newest");
 	for (i = plan->count; i > 0 && intact < wanted; i--)
@@ -354,6 +359,7 @@ keep_minimum(omb_retain_plan *plan)
 		if (!is_intact(backup))
 			continue;
 		intact++;
+		backup->firm = true;
 		if (!backup->keep && wanted == 1)
 			keep(backup, "the newest intact one");
 		else if (!backup->keep)
@@ -399,6 +405,7 @@ omb_retain_decide(omb_retain_plan *plan)
 	plan->whole_behind = plan->backup[plan->count - 1].timeline;
 	for (i = 0; i < plan->count; i++)
 	{
+		plan->backup[i].firm = plan->backup[i].pin != NULL || plan->keeps_all;
 		if (plan->backup[i].pin != NULL)
 			keep(&plan->backup[i], "pinned%s%s",
 				 plan->backup[i].pin[0] ? ": " : "", plan->backup[i].pin);
@@ -465,11 +472,35 @@ last_key(const omb_retain_plan *plan, uint64_t lsn)
 									 (last & UINT32_MAX) / plan->segment_size);
 }
 
+static uint64_t
+name_key(const omb_wal_name *name)
+{
+	return (uint64_t) name->log << 32 | name->seg;
+}
+
+/* Does everything from this backup on lead over the segment? */
+static bool
+is_behind(const omb_retain_plan *plan, const omb_retain_backup *backup,
+		  const omb_wal_name *name)
+{
+	return backup->window && name->timeline >= backup->timeline &&
+		   name_key(name) >= first_key(plan, backup->start_lsn);
+}
+
+/* Was the segment written during the backup? */
+static bool
+is_within(const omb_retain_plan *plan, const omb_retain_backup *backup,
+		  const omb_wal_name *name)
+{
+	return backup->keep && name->timeline == backup->timeline &&
+		   name_key(name) >= first_key(plan, backup->start_lsn) &&
+		   name_key(name) <= last_key(plan, backup->stop_lsn);
+}
+
 omb_retain_wal
 omb_retain_wal_decide(const omb_retain_plan *plan, const omb_wal_name *name)
 {
 	omb_retain_wal verdict = { OMB_RETAIN_UNUSED, NULL };
-	uint64_t key = (uint64_t) name->log << 32 | name->seg;
 	size_t i;
 
 	if (name->kind == OMB_WAL_HISTORY)
@@ -480,25 +511,18 @@ omb_retain_wal_decide(const omb_retain_plan *plan, const omb_wal_name *name)
 		verdict.why = OMB_RETAIN_TIMELINE;
 	for (i = 0; i < plan->count && verdict.why == OMB_RETAIN_UNUSED; i++)
 	{
-		const omb_retain_backup *backup = &plan->backup[i];
-
-		if (backup->window && name->timeline >= backup->timeline &&
-			key >= first_key(plan, backup->start_lsn))
+		if (is_behind(plan, &plan->backup[i], name))
 		{
 			verdict.why = OMB_RETAIN_WINDOW;
-			verdict.because = backup;
+			verdict.because = &plan->backup[i];
 		}
 	}
 	for (i = 0; i < plan->count && verdict.why == OMB_RETAIN_UNUSED; i++)
 	{
-		const omb_retain_backup *backup = &plan->backup[i];
-
-		if (backup->keep && name->timeline == backup->timeline &&
-			key >= first_key(plan, backup->start_lsn) &&
-			key <= last_key(plan, backup->stop_lsn))
+		if (is_within(plan, &plan->backup[i], name))
 		{
 			verdict.why = OMB_RETAIN_RANGE;
-			verdict.because = backup;
+			verdict.because = &plan->backup[i];
 		}
 	}
 	return verdict;
@@ -535,4 +559,80 @@ omb_retain_wal_reason(const omb_retain_plan *plan,
 							  verdict->because->id);
 	}
 	return omb_strdup("");
+}
+
+/* ---- lack of space ---- */
+
+uint32_t
+omb_retain_order(omb_retain_plan *plan)
+{
+	uint32_t turn = 0;
+	size_t i;
+
+	for (i = 0; i < plan->count; i++)
+	{
+		omb_retain_backup *backup = &plan->backup[i];
+
+		if (!backup->keep)
+			backup->turn = 0;
+		else if (backup->firm)
+			backup->turn = OMB_RETAIN_NEVER;
+		else
+			backup->turn = ++turn;
+	}
+	return turn;
+}
+
+uint32_t
+omb_retain_wal_turn(const omb_retain_plan *plan, const omb_wal_name *name)
+{
+	omb_retain_wal verdict = omb_retain_wal_decide(plan, name);
+	uint32_t turn = 0;
+	size_t i;
+
+	if (verdict.why != OMB_RETAIN_UNUSED && verdict.because == NULL)
+		return OMB_RETAIN_NEVER;
+	for (i = 0; i < plan->count; i++)
+	{
+		const omb_retain_backup *backup = &plan->backup[i];
+
+		if (backup->turn > turn &&
+			(is_behind(plan, backup, name) || is_within(plan, backup, name)))
+			turn = backup->turn;
+	}
+	return turn;
+}
+
+uint32_t
+omb_retain_early(omb_retain_plan *plan, const uint64_t *frees,
+				 uint32_t last_turn, uint64_t available, uint64_t wanted)
+{
+	uint64_t missing = wanted > available ? wanted - available : 0;
+	char size[OMB_SIZE_TEXT];
+	uint32_t turn;
+	size_t i;
+
+	for (turn = 0; turn <= last_turn; turn++)
+	{
+		/* turn 0 goes anyway */
+		missing -= missing < frees[turn] ? missing : frees[turn];
+		if (missing == 0)
+			break;
+	}
+	if (turn > last_turn)
+		turn = last_turn;
+	for (i = 0; i < plan->count; i++)
+	{
+		omb_retain_backup *backup = &plan->backup[i];
+
+		if (backup->turn == 0 || backup->turn > turn)
+			continue;
+		backup->keep = false;
+		backup->window = false;
+		free(backup->reason);
+		backup->reason =
+			omb_format("dropped early: the repository has less than %s free",
+					   omb_size_format(wanted, size));
+	}
+	return turn;
 }

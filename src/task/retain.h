@@ -50,6 +50,8 @@ typedef struct omb_retain_backup
 	/* the verdict */
 	bool keep;
 	bool window;	 /* all WAL from its start on is kept */
+	bool firm;		 /* lack of space does not drop it */
+	uint32_t turn;	 /* see omb_retain_order() */
 	int64_t counted; /* when it ended, as far as the clock can be believed */
 	char *reason;
 } omb_retain_backup;
@@ -102,6 +104,29 @@ typedef struct omb_retain_wal
 /* The verdict on a WAL file, after omb_retain_decide(). */
 extern omb_retain_wal omb_retain_wal_decide(const omb_retain_plan *plan,
 											const omb_wal_name *name);
+
+/*
+ * Lack of space: what only keep_last and the calendar rules keep may go before
+ * its time, oldest first. The rest is firm: pinned backups, the minimum, what
+ * keep_wal_days needs, where a timeline began, and all when no rule is set.
+ *
+ * Once the verdicts are there, omb_retain_order() numbers the turns in which
+ * backups go: 0 what no rule keeps, then one each from 1, and
+ * OMB_RETAIN_NEVER. It returns the number of the last turn.
+ */
+#define OMB_RETAIN_NEVER UINT32_MAX
+extern uint32_t omb_retain_order(omb_retain_plan *plan);
+/* The turn with which a WAL file goes. */
+extern uint32_t omb_retain_wal_turn(const omb_retain_plan *plan,
+									const omb_wal_name *name);
+/*
+ * Drop as few turns as make wanted bytes available, or all there are;
+ * frees[turn] is what each frees. Returns the number of backups dropped so.
+ */
+extern uint32_t omb_retain_early(omb_retain_plan *plan, const uint64_t *frees,
+								 uint32_t last_turn, uint64_t available,
+								 uint64_t wanted);
+
 /* The verdict in words, in new memory. */
 extern char *omb_retain_wal_reason(const omb_retain_plan *plan,
 								   const omb_retain_wal *verdict);

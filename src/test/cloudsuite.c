@@ -9,7 +9,7 @@
  *   cloudsuite put NAME SIZE     store an object of so many bytes
  *   cloudsuite get NAME SIZE     read it in pieces and compare
  *   cloudsuite whole NAME SIZE   read it at once and compare
- *   cloudsuite list | remove NAME | sweep SECONDS
+ *   cloudsuite list | remove NAME | removeall PREFIX COUNT | sweep SECONDS
  *   cloudsuite renew FILE        list, which must fail; put FILE in the place of
  *                             the credentials; list again
  *
@@ -329,6 +329,8 @@ test_pages(omb_store *store)
 {
 	omb_error err = OMB_ERROR_INIT;
 	unsigned int count = 0;
+	static unsigned int told[1005];
+	static char *all[1005];
 	unsigned int i;
 	char name[32];
 
@@ -346,12 +348,46 @@ test_pages(omb_store *store)
 		   OMB_CANCELLED,
 	   "a listing ends when the visitor wants");
 	omb_error_clear(&err);
-	for (i = 0; i < 1005 && err.status == OMB_OK; i++)
+	for (i = 0; i < 1005; i++)
+		all[i] = omb_format("pages/%u/%u", i % 3, i);
+	ok(omb_store_remove_many(store, (const char *const *) all, 1005,
+							 count_gone, told, &err) == OMB_OK,
+	   "all are removed at once %s", err.message);
+	for (i = 0, count = 0; i < 1005; i++)
 	{
-		(void) snprintf(name, sizeof(name), "pages/%u/%u", i % 3, i);
-		(void) omb_store_remove(store, name, &err);
+		count += told[i];
+		free(all[i]);
 	}
-	ok(err.status == OMB_OK, "all are removed");
+	is_u64(count, 1005, "each is told once");
+	count = 0;
+	ok(omb_store_list(store, "pages", true, count_entry, &count, &err) ==
+			   OMB_OK &&
+		   count == 0,
+	   "none is left");
+}
+
+/* Remove "<prefix>0" and so on at once; shows what became of them. */
+static omb_status
+remove_all(omb_store *store, const char *prefix, size_t count, omb_error *err)
+{
+	char **all = omb_calloc(count + 1, sizeof(*all));
+	unsigned int *told = omb_calloc(count + 1, sizeof(*told));
+	size_t gone = 0, locked = 0, i;
+
+	for (i = 0; i < count; i++)
+		all[i] = omb_format("%s%zu", prefix, i);
+	(void) omb_store_remove_many(store, (const char *const *) all, count,
+								 count_gone, told, err);
+	for (i = 0; i < count; i++)
+	{
+		gone += told[i] == 1;
+		locked += told[i] == 100;
+		free(all[i]);
+	}
+	printf("gone %zu, locked %zu, of %zu\n", gone, locked, count);
+	free(told);
+	free(all);
+	return err->status;
 }
 
 /* A new store does not know how fast the server is and cuts into parts. */
@@ -404,9 +440,11 @@ test_sizes(omb_store *known, const target *t)
 static void
 test_races(const target *t)
 {
+	const char *creates = getenv("OMB_S3_CREATES");
+	bool puts_only = creates != NULL && strcmp(creates, "puts") == 0;
 	omb_store *store = fresh(t);
 	omb_error err = OMB_ERROR_INIT;
-	int i;
+	int i, won;
 
 	for (i = 0; i < 5; i++)
 	{
@@ -416,7 +454,11 @@ test_races(const target *t)
 			   omb_store_remove(store, "race", &err) == OMB_OK,
 		   "it is whole");
 	}
-	is_u64((uint64_t) race(store, "race", 9000000), 1, "the same with parts");
+	won = race(store, "race", 9000000);
+	/* what a server does not know cannot be asked of it; see store/s3.h */
+	ok(won == 1 || (won > 1 && won <= RACERS && puts_only),
+	   "the same with parts: %d did%s", won,
+	   puts_only ? ", on a server that creates only by PUT" : "");
 	ok(get(store, "race", 9000000, 100000, &err) == OMB_OK &&
 		   omb_store_remove(store, "race", &err) == OMB_OK,
 	   "it is whole");
@@ -610,6 +652,8 @@ main(int argc, char **argv)
 		(void) omb_store_list(store, "", true, print_entry, NULL, &err);
 	else if (strcmp(action, "remove") == 0)
 		(void) omb_store_remove(store, name, &err);
+	else if (strcmp(action, "removeall") == 0)
+		(void) remove_all(store, name, size, &err);
 	else if (strcmp(action, "sweep") == 0)
 	{
 		if (omb_store_sweep(store, strtoul(name, NULL, 10), true, &swept,

@@ -12,6 +12,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	omb_cloud_multiparts list;
+	omb_cloud_fates fates;
 	omb_cloud_error error;
 	omb_cloud_page page;
 	uint64_t bytes;
@@ -25,6 +26,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		omb_cloud_page_free(&page);
 	if (omb_cloud_parse_multiparts(data, size, &list))
 		omb_cloud_multiparts_free(&list);
+	if (omb_cloud_parse_deleted(data, size, &fates))
+		omb_cloud_fates_free(&fates);
 	(void) omb_cloud_parse_parts(data, size, &bytes, &newest);
 	(void) omb_cloud_parse_completed(data, size);
 	if (omb_cloud_parse_upload_id(data, size, &id))

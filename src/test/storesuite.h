@@ -63,6 +63,40 @@ lock_suite(omb_store *store, omb_store *other, const char *kind)
 }
 
 static void
+count_gone(size_t i, const omb_error *refused, void *arg)
+{
+	unsigned int *told = arg;
+
+	told[i] += refused == NULL ? 1 : 100;
+}
+
+static void
+remove_suite(omb_store *store, const char *kind)
+{
+	static const char *const name[] = { "m/b & <c>", "m/none", "m/x/a",
+										"m/'\"q" };
+	omb_error err = OMB_ERROR_INIT;
+	omb_buf out = OMB_BUF_INIT;
+	unsigned int told[4] = { 0, 0, 0, 0 };
+
+	ok(omb_store_put(store, name[0], "1", 1, &err) == OMB_OK &&
+		   omb_store_put(store, name[2], "1", 1, &err) == OMB_OK &&
+		   omb_store_put(store, name[3], "1", 1, &err) == OMB_OK &&
+		   omb_store_put(store, "m/stays", "1", 1, &err) == OMB_OK,
+	   "%s: objects to remove at once %s", kind, err.message);
+	ok(omb_store_remove_many(store, name, 4, count_gone, told, &err) == OMB_OK,
+	   "%s: several are removed at once %s", kind, err.message);
+	ok(told[0] == 1 && told[1] == 1 && told[2] == 1 && told[3] == 1,
+	   "%s: each is told once, one that was not there too", kind);
+	is_text(names(store, "m", true, &out), "m/stays ", "they are gone");
+	ok(omb_store_remove_many(store, name, 0, count_gone, told, &err) ==
+			   OMB_OK &&
+		   omb_store_remove(store, "m/stays", &err) == OMB_OK,
+	   "%s: nothing to remove is fine", kind);
+	omb_buf_free(&out);
+}
+
+static void
 store_suite(omb_store *store, const char *kind)
 {
 	omb_error err = OMB_ERROR_INIT;
@@ -133,6 +167,7 @@ store_suite(omb_store *store, const char *kind)
 	ok(omb_store_put(store, "c/d/e", "2", 1, &err) == OMB_OK &&
 		   omb_store_remove(store, "c/d/e", &err) == OMB_OK,
 	   "%s: and comes again with the next one", kind);
+	remove_suite(store, kind);
 	lock_suite(store, store, kind);
 	is_text(names(store, "", true, &out), "a b/one b/two/x ",
 			"locking makes no object");

@@ -405,6 +405,46 @@ test_revisions(void)
 	omb_repository_free(repo);
 }
 
+/* What the store keeps locked stays, with all that it needs. */
+static void
+test_kept_by_the_store(void)
+{
+	omb_repository *repo = new_history();
+	omb_error err = OMB_ERROR_INIT;
+	omb_buf rows = OMB_BUF_INIT;
+	omb_buf left = OMB_BUF_INIT;
+	omb_expire_result result;
+
+	omb_store_fault_keep(repo->store, "backups/20261119");
+	ok(run(repo, &rules, false, &rows, &result, &err) == OMB_OK,
+	   "a locked manifest is no failure");
+	ok(result.backups_dropped == 2 && result.backups_kept == 4 &&
+		   result.locked == 1,
+	   "it is counted");
+	ok(strstr(omb_buf_text(&rows),
+			  "keep backup 20261119T120000Z-0003: object "
+			  "\"backups/20261119T120000Z-0003\" is locked\n"),
+	   "and told");
+	ok(strstr(names(repo, &left), "00000001000000000000001E\n"
+								  "00000001000000000000001E.00000028.backup\n"
+								  "00000001000000000000001F\n"),
+	   "its WAL stays with it");
+	ok(strstr(omb_buf_text(&left), "000000010000000000000020") == NULL,
+	   "other WAL is gone");
+	omb_store_fault_keep(repo->store, "wal/00000001/");
+	ok(run(repo, &rules, false, &rows, &result, &err) == OMB_OK &&
+		   result.locked == 3 && result.wal_dropped == 0 &&
+		   result.backups_dropped == 1,
+	   "so is locked WAL");
+	omb_store_fault_keep(repo->store, NULL);
+	ok(run(repo, &rules, false, &rows, &result, &err) == OMB_OK &&
+		   result.locked == 0 && result.wal_dropped == 3,
+	   "later it is removed");
+	omb_buf_free(&rows);
+	omb_buf_free(&left);
+	omb_repository_free(repo);
+}
+
 static void
 test_locks(void)
 {
@@ -433,6 +473,82 @@ test_locks(void)
 	omb_error_clear(&err);
 	omb_store_unlock(lock);
 	omb_buf_free(&rows);
+	omb_buf_free(&before);
+	omb_buf_free(&after);
+	omb_repository_free(repo);
+}
+
+static omb_status
+nearly_full(const omb_repository *repo, uint64_t *bytes, omb_error *err)
+{
+	*bytes = 1000;
+	return OMB_OK;
+}
+
+/* Old backups go before their time, as few as are enough. */
+static void
+test_space(void)
+{
+	static const omb_retain_rules six = { .keep_last = 6 };
+	omb_repository *repo = new_history();
+	omb_error err = OMB_ERROR_INIT;
+	omb_buf rows = OMB_BUF_INIT;
+	omb_buf dry = OMB_BUF_INIT;
+	omb_buf before = OMB_BUF_INIT;
+	omb_buf after = OMB_BUF_INIT;
+	omb_expire_config config;
+	omb_expire_result result;
+
+	memset(&config, 0, sizeof(config));
+	config.repo = repo;
+	config.rules = six;
+	config.row = add_row;
+	config.arg = &dry;
+	config.min_free = 500;
+	config.dry_run = true;
+	ok(omb_expire(&config, &result, &err) == OMB_UNSUPPORTED,
+	   "the free space of what is no directory is not known");
+	omb_error_clear(&err);
+	config.available = nearly_full;
+	ok(omb_expire(&config, &result, &err) == OMB_OK &&
+		   result.backups_early == 0 && result.backups_dropped == 0,
+	   "with enough space nothing goes early");
+	/* before backup 1 is some WAL that nobody needs, 390 bytes */
+	config.min_free = 1300;
+	ok(omb_expire(&config, &result, &err) == OMB_OK &&
+		   result.backups_early == 0,
+	   "nor when what goes anyway is enough");
+	config.min_free = 2000;
+	(void) names(repo, &before);
+	omb_buf_clear(&dry);
+	ok(omb_expire(&config, &result, &err) == OMB_OK &&
+		   result.backups_early == 1 && result.backups_dropped == 1,
+	   "then the oldest");
+	is_text(names(repo, &after), omb_buf_text(&before),
+			"a dry run removes nothing");
+	config.dry_run = false;
+	config.arg = &rows;
+	ok(omb_expire(&config, &result, &err) == OMB_OK &&
+		   result.backups_early == 1,
+	   "a run does the same");
+	is_text(omb_buf_text(&rows), omb_buf_text(&dry), "and tells the same");
+	ok(strstr(omb_buf_text(&rows),
+			  "drop backup 20261117T120000Z-0001: dropped early: the "
+			  "repository has less than 2.0 kB free\n") != NULL &&
+		   strstr(omb_buf_text(&rows),
+				  "drop wal 000000010000000000000008 to "
+				  "000000010000000000000013: no kept backup needs it") != NULL,
+	   "with its reason, and its WAL");
+	config.min_free = UINT64_MAX;
+	ok(omb_expire(&config, &result, &err) == OMB_OK &&
+		   result.backups_early == 3,
+	   "however much is missing");
+	(void) names(repo, &after);
+	ok(strncmp(omb_buf_text(&after),
+			   "20261118T120000Z-0002\n20261122T120000Z-0006\n0", 45) == 0,
+	   "the pinned one and the newest stay");
+	omb_buf_free(&rows);
+	omb_buf_free(&dry);
 	omb_buf_free(&before);
 	omb_buf_free(&after);
 	omb_repository_free(repo);
@@ -583,6 +699,8 @@ main(void)
 	test_unreadable();
 	test_revisions();
 	test_locks();
+	test_space();
+	test_kept_by_the_store();
 	test_pins();
 	test_faults(false);
 	test_faults(true);

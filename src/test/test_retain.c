@@ -354,6 +354,152 @@ test_cases(void)
 	}
 }
 
+/* ---- lack of space ---- */
+
+typedef struct early_case
+{
+	const char *what;
+	omb_retain_rules rules;
+	const char *backups;
+	uint64_t missing; /* each turn frees 10, what no rule keeps 5 */
+	const char *kept;
+} early_case;
+
+static const early_case early_cases[] = {
+	{ "space: enough", { .keep_last = 4 }, FOUR, 0, "++++" },
+	{ "space: what no rule keeps is enough",
+	  { .keep_last = 3 },
+	  FOUR,
+	  5,
+	  "-+++" },
+	{ "space: the oldest, and no more than needed",
+	  { .keep_last = 4 },
+	  FOUR,
+	  6,
+	  "-+++" },
+	{ "space: two of them", { .keep_last = 4 }, FOUR, 16, "--++" },
+	{ "space: never the newest", { .keep_last = 4 }, FOUR, 1000, "---+" },
+	{ "space: never below the minimum",
+	  { .keep_last = 4, .minimum = 3 },
+	  FOUR,
+	  1000,
+	  "-+++" },
+	{ "space: the minimum is of intact ones",
+	  { .keep_last = 4, .minimum = 2 },
+	  "2026-11-01 12:00,2026-11-02 12:00,2026-11-03 12:00!,2026-11-04 12:00,",
+	  1000,
+	  "-+-+" },
+	{ "space: the newest intact one stays",
+	  { .keep_last = 4 },
+	  "2026-11-01 12:00,2026-11-02 12:00,2026-11-03 12:00?,2026-11-04 "
+	  "12:00!,",
+	  1000,
+	  "-+-+" },
+	{ "space: never a pinned one",
+	  { .keep_last = 4 },
+	  "2026-11-01 12:00*,2026-11-02 12:00,2026-11-03 12:00*,2026-11-04 "
+	  "12:00,",
+	  1000,
+	  "+-++" },
+	{ "space: the window stays whole",
+	  { .keep_months = 12, .keep_wal_days = 2 },
+	  "2026-09-01 12:00,2026-10-01 12:00,2026-11-01 12:00,2026-11-02 "
+	  "12:00,2026-11-03 12:00,2026-11-04 12:00,",
+	  1000,
+	  "---+++" },
+	{ "space: without a rule nothing goes",
+	  { .keep_last = 0 },
+	  FOUR,
+	  1000,
+	  "++++" },
+	{ "space: no backup", { .keep_last = 1 }, "", 1000, "" },
+};
+
+static void
+test_early(void)
+{
+	size_t i;
+	char text[64];
+
+	for (i = 0; i < sizeof(early_cases) / sizeof(early_cases[0]); i++)
+	{
+		const early_case *c = &early_cases[i];
+		uint64_t frees[16] = { 5,  10, 10, 10, 10, 10, 10, 10,
+							   10, 10, 10, 10, 10, 10, 10, 10 };
+		omb_retain_plan plan;
+		uint32_t last, dropped, count = 0;
+		size_t b;
+
+		build(&plan, &c->rules, c->backups);
+		for (b = 0; b < plan.count; b++)
+			count += plan.backup[b].keep ? 1 : 0;
+		last = omb_retain_order(&plan);
+		dropped = omb_retain_early(&plan, frees, last, 7, 7 + c->missing);
+		is_text(kept(&plan, text), c->kept, c->what);
+		for (b = 0; b < plan.count; b++)
+			count -= plan.backup[b].keep ? 1 : 0;
+		is_u64(dropped, count, "as many as it says");
+		for (b = 0; b < plan.count; b++)
+		{
+			if (!plan.backup[b].keep && plan.backup[b].turn > 0)
+				ok(strncmp(plan.backup[b].reason,
+						   "dropped early: the repository has less than ",
+						   44) == 0,
+				   "the reason");
+		}
+		decide_again(&plan);
+		ok(strchr(kept(&plan, text), '-') == NULL,
+		   "%s: the rest stays when done again", c->what);
+		omb_retain_clear(&plan);
+	}
+}
+
+/* WAL goes with the last backup that needs it. */
+static void
+test_early_wal(void)
+{
+	static const omb_retain_rules all = { .keep_last = 4 };
+	static const omb_retain_rules window = { .keep_last = 4,
+											 .keep_wal_days = 1 };
+	static const struct
+	{
+		uint64_t segno;
+		uint32_t all, window;
+	} wal[] = { { 9, 0, 0 },
+				{ 10, 1, 1 },
+				{ 11, 1, 1 },
+				{ 12, 1, 0 },
+				{ 20, 2, 2 },
+				{ 29, 2, 0 },
+				{ 30, 3, OMB_RETAIN_NEVER },
+				{ 40, OMB_RETAIN_NEVER, OMB_RETAIN_NEVER },
+				{ 99, OMB_RETAIN_NEVER, OMB_RETAIN_NEVER } };
+	omb_retain_plan a, b;
+	omb_wal_name name;
+	size_t i;
+
+	build(&a, &all, FOUR);
+	build(&b, &window, FOUR);
+	is_u64(omb_retain_order(&a), 3, "three may go");
+	is_u64(omb_retain_order(&b), 2, "two, with a window");
+	for (i = 0; i < sizeof(wal) / sizeof(wal[0]); i++)
+	{
+		memset(&name, 0, sizeof(name));
+		name.kind = OMB_WAL_SEGMENT;
+		name.timeline = 1;
+		name.seg = (uint32_t) wal[i].segno;
+		is_u64(omb_retain_wal_turn(&a, &name), wal[i].all,
+			   "the turn of a segment");
+		is_u64(omb_retain_wal_turn(&b, &name), wal[i].window,
+			   "and with a window");
+	}
+	name.kind = OMB_WAL_HISTORY;
+	is_u64(omb_retain_wal_turn(&a, &name), OMB_RETAIN_NEVER,
+		   "histories never go");
+	omb_retain_clear(&a);
+	omb_retain_clear(&b);
+}
+
 /* Each rule of N over a backup a day for two years keeps as many as it says. */
 static void
 test_counts(void)
@@ -787,6 +933,15 @@ expire_history(history *h)
 				INT64_MAX :
 				h->newest - (int64_t) h->plan.rules.keep_wal_days * DAY;
 	omb_retain_decide(plan);
+	if (draw(h, 3) == 0)
+	{
+		uint64_t frees[STEPS + 1] = { 0 };
+
+		for (i = 0; i <= STEPS; i++)
+			frees[i] = draw(h, 10);
+		(void) omb_retain_early(plan, frees, omb_retain_order(plan), 0,
+								draw(h, 40));
+	}
 
 	intact = intact_kept = 0;
 	for (i = 0; i < plan->count; i++)
@@ -948,6 +1103,8 @@ int
 main(void)
 {
 	test_cases();
+	test_early();
+	test_early_wal();
 	test_counts();
 	test_reasons();
 	test_wal();

@@ -160,12 +160,43 @@ test_pages(void)
 			break;
 	is_u64(i, strlen(page_text), "one that was cut anywhere is no page");
 	for (i = 0; i < LENGTH(wrong); i++)
-		ok(!omb_cloud_parse_page(wrong[i], strlen(wrong[i]), &page), "nor is %s",
-		   wrong[i]);
+		ok(!omb_cloud_parse_page(wrong[i], strlen(wrong[i]), &page),
+		   "nor is %s", wrong[i]);
 	ok(omb_cloud_parse_page("<ListBucketResult/>", 19, &page) &&
 		   page.count == 0 && page.token == NULL,
 	   "one with nothing is the last one");
 	omb_cloud_page_free(&page);
+}
+
+static void
+test_deleted(void)
+{
+	static const char text[] =
+		"<DeleteResult><Deleted><Key>a &amp; b</Key></Deleted><Error>"
+		"<Key>c</Key><Code>AccessDenied</Code><Message/></Error><Deleted>"
+		"<DeleteMarker>true</DeleteMarker><Key>d</Key></Deleted>"
+		"</DeleteResult>";
+	omb_cloud_fates fates;
+	size_t i;
+
+	ok(omb_cloud_parse_deleted(text, strlen(text), &fates) &&
+		   fates.count == 3 && fates.item[0].is_deleted &&
+		   !fates.item[1].is_deleted && fates.item[2].is_deleted,
+	   "what became of several objects");
+	is_text(fates.item[0].key, "a & b", "a key");
+	is_text(fates.item[1].key, "c", "one that was refused");
+	omb_cloud_fates_free(&fates);
+	for (i = 0; i < strlen(text); i++)
+		if (omb_cloud_parse_deleted(text, i, &fates))
+			break;
+	is_u64(i, strlen(text), "an answer that was cut anywhere tells nothing");
+	ok(!omb_cloud_parse_deleted("<DeleteResult><Deleted/></DeleteResult>", 39,
+								&fates),
+	   "nor does one without keys");
+	ok(omb_cloud_parse_deleted("<DeleteResult/>", 15, &fates) &&
+		   fates.count == 0,
+	   "one may be empty");
+	omb_cloud_fates_free(&fates);
 }
 
 static void
@@ -418,7 +449,9 @@ test_silence(void)
 {
 	struct sockaddr_in address = { 0 };
 	socklen_t len = sizeof(address);
-	omb_s3_config config = { .bucket = "b", .common.tries = 1, .common.stall_seconds = 1 };
+	omb_s3_config config = { .bucket = "b",
+							 .common.tries = 1,
+							 .common.stall_seconds = 1 };
 	omb_error err = OMB_ERROR_INIT;
 	int listener = socket(AF_INET, SOCK_STREAM, 0);
 	omb_store *store;
@@ -492,6 +525,7 @@ main(void)
 	test_signatures();
 	test_pages();
 	test_answers();
+	test_deleted();
 	test_pauses();
 	test_credentials();
 	test_descriptions();
