@@ -18,7 +18,7 @@ init_server() {
 	chmod 700 "$dir"
 	printf 'dav:%s\n' "$(openssl passwd -apr1 'secret word')" >"$dir/passwords"
 	printf 'dav:test:%s\n' "$(printf 'dav:test:secret word' | md5sum | cut -d' ' -f1)" >"$dir/digests"
-	openssl req -quiet -x509 -newkey rsa:2048 -nodes -days 3 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+	openssl req -x509 -newkey rsa:2048 -nodes -days 3 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
 		-keyout "$dir/server.key" -out "$dir/ca.pem" 2>/dev/null
 	{
 		for m in mpm_event authn_core authn_file authz_core authz_user auth_basic auth_digest dav dav_fs mime setenvif ssl unixd; do

@@ -4,6 +4,7 @@
 #include "store/webdav.h"
 
 #include "base/file.h"
+#include "base/text.h"
 #include "store/sole.h"
 #include "store/webdavclient.h"
 #include "store/webdavupload.h"
@@ -123,12 +124,29 @@ dav_open(omb_store *store, const char *name, omb_object **object,
 		o->name = omb_strdup(name);
 		if (list.item[0].etag[0] != '\0')
 			o->condition = omb_format("if-match: %s", list.item[0].etag);
+		else if (list.item[0].changed[0] != '\0')
+			o->condition =
+				omb_format("if-unmodified-since: %s", list.item[0].changed);
 		o->window.first = WINDOW_FIRST;
 		o->window.last = WINDOW_LAST;
 		*object = &o->base;
 	}
 	omb_dav_list_free(&list);
 	return err->status;
+}
+
+/* Is it a part of another object? "bytes 0-99/1000" */
+static bool
+has_other_size(const omb_http_response *answer, uint64_t size)
+{
+	char range[80];
+	const char *slash;
+	uint64_t whole;
+
+	if (!omb_http_header(answer, "content-range", range, sizeof(range)))
+		return false;
+	slash = strchr(range, '/');
+	return slash != NULL && omb_u64_parse(slash + 1, &whole) && whole != size;
 }
 
 static omb_status
@@ -148,8 +166,11 @@ fetch(void *arg, uint64_t offset, void *data, size_t len, omb_error *err)
 		call.header[call.header_count++] = o->condition;
 	(void) omb_cloud_do(client_of(o->base.store), &call, &answer, err);
 	status = answer.http.status;
+	/* where a time is all there is: a second is long */
+	if (err->status == OMB_OK && has_other_size(&answer.http, o->base.size))
+		status = 412;
 	omb_cloud_answer_free(&answer);
-	if (err->status != OMB_OK && status == 412)
+	if (status == 412)
 		return omb_error_set(err, OMB_DAMAGED,
 							 "object \"%s\" in \"%s\" was replaced while it "
 							 "was read",
@@ -203,7 +224,7 @@ dav_remove(omb_store *store, const char *name, omb_error *err)
 
 	if (dav_confirm(store, name, err) == OMB_OK &&
 		omb_dav_do(client_of(store), "DELETE", "remove object", name, NULL, 0,
-				   &status, err) != OMB_OK &&
+				   false, &status, err) != OMB_OK &&
 		status == 404)
 		omb_error_clear(err);
 	return err->status;

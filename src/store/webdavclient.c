@@ -168,7 +168,7 @@ omb_dav_client_new(const omb_webdav_config *config, omb_cloud_client **client,
 omb_status
 omb_dav_do(omb_cloud_client *client, const char *method, const char *action,
 		   const char *name, const char *const *header, size_t header_count,
-		   int *status, omb_error *err)
+		   bool once, int *status, omb_error *err)
 {
 	omb_cloud_call call = { .action = action, .method = method, .name = name };
 	omb_cloud_answer answer = { 0 };

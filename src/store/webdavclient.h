@@ -28,12 +28,12 @@ extern omb_status omb_dav_look(omb_cloud_client *client, const char *name,
 							   uint64_t *size, omb_error *err);
 
 /*
- * A request without content in either direction, with a header or NULL.
- * *status is that of the answer, or 0.
+ * A request without content in either direction. *status is that of the
+ * answer, or 0; once: it is not tried again.
  */
 extern omb_status omb_dav_do(omb_cloud_client *client, const char *method,
 							 const char *action, const char *name,
 							 const char *const *header, size_t header_count,
-							 int *status, omb_error *err);
+							 bool once, int *status, omb_error *err);
 
 #endif

@@ -93,10 +93,6 @@ mistakes(void)
 	   "a password in a URL is refused");
 	ok(strstr(err.message, "hunter2") == NULL, "and not repeated");
 	omb_error_clear(&err);
-	(void) omb_store_open_url("webdav://host/x", NULL, &store, &err);
-	ok(err.status == OMB_UNSUPPORTED && strstr(err.message, "not supported"),
-	   "a store that is planned says so");
-	omb_error_clear(&err);
 	(void) omb_store_open_url("s3://bucket/x?colour=red", NULL, &store, &err);
 	ok(err.status == OMB_USAGE && strstr(err.message, "colour"),
 	   "an option that is none is named");
