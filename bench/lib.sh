@@ -87,7 +87,7 @@ archive_library = 'omsupply_backup'
 omsupply_backup.jobs = $JOBS
 CONF
 	as_user "$INSTBIN/pg_ctl" -D "$data" -l "$SCRATCH/server.log" -w start >/dev/null
-	sql -c 'CREATE EXTENSION omsupply_backup'
+	sql -c 'CREATE EXTENSION omsupply_backup; UPDATE backup_schedule SET is_enabled = false'
 }
 
 # load_data [PGBENCH-OPTION...]

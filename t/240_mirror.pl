@@ -45,7 +45,7 @@ program_fails([ 'mirror' ], 2, qr/--to is missing/, 'without a target', $repo);
 program_fails([ 'mirror', '--to', $repo->{dir} ], 2, qr/cannot be mirrored to itself/, 'to itself', $repo);
 program_fails([ 'mirror', '--to', "$base/no/where" ], 1, qr/does not exist/, 'below a directory that is not there', $repo);
 program_fails([ 'mirror', '--to', 's3://user:hunter2@bucket/x' ], 2, qr/not allowed/, 'a password in a URL', $repo);
-program_fails([ 'mirror', '--to', 'sftp://host/x' ], 1, qr/not supported yet/, 'a store that is not there yet', $repo);
+program_fails([ 'mirror', '--to', 'nonesuch://host/x' ], 2, qr/unknown kind of URL/, 'a store that there is not', $repo);
 program_fails([ 'mirror', '--to', $url, '--limit', 'fast' ], 2, qr/invalid rate/, 'a rate that is none', $repo);
 program_fails([ 'mirror', '--to', $url, '--heal' ], 2, qr/goes with --check/, 'healing without checking', $repo);
 

@@ -273,6 +273,18 @@ ok(!kill(0, $agent), 'with the server the agent ends');
 $node->start;
 wait_complete('disk', 'and comes back');
 
+# ---- emptied on purpose ----
+
+sql(q{UPDATE backup_target SET is_enabled = false WHERE name = 'disk'});
+wait_until(q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'omsupply_backup mirror'}, 'not at work');
+rmtree($copy);
+mkdir $copy or die;
+sql(q{UPDATE backup_target SET is_enabled = true WHERE name = 'disk'});
+wait_state('disk', 'blocked', 'a target that was emptied');
+program_ok([ 'mirror', '--from', $repo->{dir}, '--to', "file://$base/second%20disk", '--reconcile' ], 'is filled by hand', $repo);
+wait_reloading(q{SELECT state = 'ok' AND objects_waiting = 0 FROM backup_target_status WHERE name = 'disk'}, 'and kept up to date again');
+verifies($copy, 'the copy verifies');
+
 # ---- a dump has no secrets and can be restored ----
 
 my ($dump) = run_command([ 'pg_dump', '-h', $node->host, '-p', $node->port, '--data-only', '-t', 'backup_target', 'postgres' ]);
@@ -296,6 +308,20 @@ $standby->poll_query_until('postgres', q{SELECT state = 'blocked' AND last_error
 like($standby->safe_psql('postgres', q{SELECT last_error FROM backup_target_status WHERE name = 'disk'}), qr/belongs to another copy of this cluster/,
 	'promoted it leaves the target of the other server alone');
 $standby->stop;
+
+# ---- what is not encrypted does not leave the machine ----
+
+my $plain = "$base/plain";
+program_ok([ 'init', '--repository', $plain, '--no-encryption' ], 'a repository that is not encrypted');
+append_to_file("$base/keys", "access_key_id=nobody\nsecret_access_key=hunter2hunter2\n");
+chmod 0600, "$base/keys";
+sql(qq{ALTER SYSTEM SET omsupply_backup.repository = '$plain'});
+sql(q{ALTER SYSTEM SET omsupply_backup.key_file = ''});
+sql(qq{INSERT INTO backup_target (name, url, credentials) VALUES ('bucket', 's3://bucket/x?endpoint=http%3A%2F%2F127.0.0.1%3A1', '$base/keys')});
+wait_reloading(q{SELECT state = 'blocked' AND last_error LIKE '%is not encrypted%' FROM backup_target_status WHERE name = 'bucket'}, 'it is refused for a bucket');
+wait_reloading(q{SELECT state = 'blocked' AND last_error LIKE '%holds another repository%' FROM backup_target_status WHERE name = 'disk'}, 'and a target of another repository stays what it is');
+unlike(sql('SELECT string_agg(t::text, \'\') FROM backup_target_status t') . slurp_file($node->logfile), qr/hunter2/, 'no secret is shown');
+verifies($copy, 'the copy verifies');
 
 # ---- the extension goes ----
 

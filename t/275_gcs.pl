@@ -103,12 +103,17 @@ suite_ok(\%account, [ 'get', 'whole', 12_000_000 ], 'tokens that soon expire');
 cmp_ok(tokens() - $before, '>', 1, 'are replaced in time');
 control();
 
+control('locked 1');
+suite_fails({}, [ 'remove', 'token7200' ], qr/^refused: .*retention policy/, 'an object that is locked');
+control();
+
 # ---- the network ----
 
 my $at = start_proxy($base, $port);
 my %through = (OMB_CLOUD_URL => url('test', 'some/prefix', $at));
 my ($small, $large) = (1000, 20_000_000);
-suite_ok(\%through, [ 'put', 'whole', $large ], 'an object through the proxy') if suite_ok(\%through, [ 'remove', 'whole' ], 'the one before goes') || 1;
+suite_ok(\%through, [ 'remove', 'whole' ], 'the object before goes');
+suite_ok(\%through, [ 'put', 'whole', $large ], 'another through the proxy');
 with_rules('status=401:AuthenticationRequired times=1');
 suite_ok({ %through, %account }, [ 'get', 'whole', $large ], 'a token that was taken back is replaced');
 failures_pass(\%through,

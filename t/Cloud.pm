@@ -171,6 +171,9 @@ sub lose_machine
 	is($result->{backups_copied}, 1, 'the backup is there');
 	$node->safe_psql('postgres', q{UPDATE t SET a = md5(a) WHERE n < 5000});
 	wait_archived($node);
+	my ($ps, $po, $pe) = program(undef, 'mirror', '--probe', '--to', $direct, '--credentials-to', $credentials, '--json');
+	is($ps, 0, 'it has all permissions that are needed') or diag("$po$pe");
+	is(scalar(grep { $_->{result} eq 'ok' } @{ JSON::PP::decode_json($po) }), 11, 'each was tried, and is told');
 	with_rules('status=403:Refused method=PUT times=1000');
 	($s, $result, $e) = $mirror->($shaky);
 	is($s, 1, 'a target that refuses makes it fail');
@@ -184,6 +187,16 @@ sub lose_machine
 	is($result->{objects_missing}, 0, 'nothing is missing');
 	($s, $result, $e) = $mirror->($direct, '--check', '--sample', 100);
 	is($s, 0, 'the copy is as it should be') or diag($e);
+
+	# the server does it by itself
+	my $own = $direct =~ s/server one/server two/r;
+	$node->safe_psql('postgres', "INSERT INTO backup_target (name, url, credentials) VALUES ('cloud', '$own', '$credentials')");
+	ok($node->poll_query_until('postgres',
+		q{SELECT state = 'ok' AND objects_waiting = 0 AND data_at_risk = '0' FROM backup_target_status WHERE name = 'cloud'}),
+		'the server mirrors there by itself');
+	$node->safe_psql('postgres', q{DELETE FROM backup_target});
+	($ps, $po, $pe) = program({ dir => $own, key => $repo->{key} }, 'verify', '--credentials', $credentials);
+	is($ps, 0, 'that copy verifies') or diag("$po$pe");
 
 	my $wanted = fingerprint($node);
 	$node->stop('immediate');

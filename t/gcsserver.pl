@@ -10,6 +10,7 @@
 #                 clock N      the server's clock is N seconds ahead
 #                 keep N       keep no more than N new bytes of a part (once)
 #                 lifetime N   of tokens that are given, in seconds
+#                 locked 1      a retention policy keeps objects from being removed
 #                 revoke 1     forget all tokens (once)
 #   tokens      a line for each token that was given
 use strict;
@@ -197,6 +198,9 @@ sub handle
 	return failure('404 Not Found', 'NoSuchKey', 'The specified key does not exist.') unless $o;
 	if ($method eq 'DELETE')
 	{
+		return failure('403 Forbidden', 'AccessDenied',
+			"Object '$name/$object' is subject to bucket's retention policy and cannot be deleted, overwritten or archived until 2030")
+		  if control('locked');
 		delete $b->{$object};
 		return ('204 No Content', '');
 	}

@@ -22,6 +22,7 @@
 #include "utils/wait_event.h"
 
 #include "backend/checks.h"
+#include "backend/lowspace.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/status.h"
@@ -323,9 +324,11 @@ check_space(OmbCheck *check)
 		return;
 	percent = 100.0 * survey->repository_free / survey->repository_total;
 	add(check, "free_space",
-		percent < 1												? BAD :
-		percent < PERCENT_LOW || (days >= 0 && days < DAYS_LOW) ? WARN :
-																  OK,
+		percent < 1 ? BAD :
+		percent < PERCENT_LOW || (days >= 0 && days < DAYS_LOW) ||
+				omb_lowspace(survey) ?
+					  WARN :
+					  OK,
 		psprintf(INT64_FORMAT " MB (%.0f %%) of the repository's file system "
 							  "are free%s",
 				 survey->repository_free / (1024 * 1024), percent,
@@ -335,7 +338,8 @@ check_space(OmbCheck *check)
 							  "last week",
 							  days)),
 		"Keep less (\"backup_retention\", \"backup_expire()\") or move the "
-		"repository to a larger disk.");
+		"repository to a larger disk. With \"omsupply_backup.min_free\" old "
+		"backups go early by themselves.");
 }
 
 /* ---- backups ---- */

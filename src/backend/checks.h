@@ -23,5 +23,7 @@ extern void omb_check_sql_version(const char *version);
  * done without that could not be restored.
  */
 extern void omb_check_ready(void);
+/* Refuse when no repository is set. */
+extern void omb_check_repository(void);
 
 #endif

@@ -34,6 +34,7 @@
 #define PIN_TEXT_MAX 1000
 
 PG_FUNCTION_INFO_V1(omb_backup_now);
+PG_FUNCTION_INFO_V1(omb_backup_files);
 PG_FUNCTION_INFO_V1(omb_backup_cancel);
 PG_FUNCTION_INFO_V1(omb_backup_list);
 PG_FUNCTION_INFO_V1(omb_backup_adopt);
@@ -56,8 +57,8 @@ check_preloaded(void)
 						 "server.")));
 }
 
-static void
-check_repository(void)
+void
+omb_check_repository(void)
 {
 	if (omb_repository[0] == '\0')
 		ereport(ERROR,
@@ -107,7 +108,7 @@ omb_check_ready(void)
 {
 	check_preloaded();
 	check_archiving();
-	check_repository();
+	omb_check_repository();
 }
 
 void
@@ -144,7 +145,8 @@ check_kind(const char *kind)
 static bool
 is_backup(const OmbJob *job)
 {
-	return strcmp(job->job, "backup") == 0 || strcmp(job->job, "full") == 0;
+	return strcmp(job->job, "backup") == 0 || strcmp(job->job, "full") == 0 ||
+		   strcmp(job->job, "files") == 0;
 }
 
 /* Put the request; returns its serial number. */
@@ -257,25 +259,13 @@ show_warnings(const OmbResult *result)
 								 result->warning_count - OMB_WARNINGS)));
 }
 
-Datum
-omb_backup_now(PG_FUNCTION_ARGS)
+/* Ask for a backup, wait for it, and return its id. */
+static text *
+take_backup(const char *label, const char *kind, bool wait)
 {
-	char *label =
-		PG_ARGISNULL(0) ?
-			"" :
-			omb_text_from_server(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	char *kind =
-		PG_ARGISNULL(1) ? "auto" : text_to_cstring(PG_GETARG_TEXT_PP(1));
-	bool wait = PG_ARGISNULL(2) ? true : PG_GETARG_BOOL(2);
 	OmbResult *result = palloc(sizeof(OmbResult));
-	uint64 serial;
 
-	omb_check_label(label);
-	omb_check_version();
-	check_kind(kind);
-	omb_check_ready();
-	serial = request_backup(label, kind);
-	await_job(serial, wait, result);
+	await_job(request_backup(label, kind), wait, result);
 	show_warnings(result);
 	if (result->serial != 0 && !result->ok)
 		ereport(ERROR,
@@ -287,7 +277,37 @@ omb_backup_now(PG_FUNCTION_ARGS)
 				 result->hint[0] ?
 					 errhint("%s", omb_text_to_server(result->hint)) :
 					 0));
-	PG_RETURN_TEXT_P(cstring_to_text(result->backup_id));
+	return cstring_to_text(result->backup_id);
+}
+
+Datum
+omb_backup_now(PG_FUNCTION_ARGS)
+{
+	char *label =
+		PG_ARGISNULL(0) ?
+			"" :
+			omb_text_from_server(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	char *kind =
+		PG_ARGISNULL(1) ? "auto" : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	bool wait = PG_ARGISNULL(2) ? true : PG_GETARG_BOOL(2);
+
+	omb_check_label(label);
+	omb_check_version();
+	check_kind(kind);
+	omb_check_ready();
+	PG_RETURN_TEXT_P(take_backup(label, kind, wait));
+}
+
+Datum
+omb_backup_files(PG_FUNCTION_ARGS)
+{
+	omb_check_version();
+	check_preloaded();
+	if (RecoveryInProgress())
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("cannot take a backup during recovery")));
+	omb_check_repository();
+	PG_RETURN_TEXT_P(take_backup("", "files", PG_GETARG_BOOL(0)));
 }
 
 /* ---- backup_cancel ---- */
@@ -305,7 +325,7 @@ void
 omb_ask_begin(const char *type)
 {
 	omb_check_version();
-	check_repository();
+	omb_check_repository();
 	omb_agent_start();
 	omb_agent_begin_job(type);
 }

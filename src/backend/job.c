@@ -30,6 +30,7 @@
 
 #include "backend/agent.h"
 #include "backend/compat.h"
+#include "backend/fileset.h"
 #include "backend/lowspace.h"
 #include "backend/scheduler.h"
 #include "backend/settings.h"
@@ -262,11 +263,30 @@ put_config_files(void)
 
 /* ---- the backup ---- */
 
+/* Send the line of the job and the sets, and take the id. */
+static void
+send_job(OmbJob *job, const OmbFileSets *sets)
+{
+	omb_fields fields;
+
+	omb_file_sets_announce(sets);
+	send_line();
+	omb_file_sets_send(sets, send_line);
+	await("ready", &fields);
+	strlcpy(job->backup_id, omb_agent_text(&fields, "id"),
+			sizeof(job->backup_id));
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	strlcpy(omb_shared->job.backup_id, job->backup_id,
+			sizeof(omb_shared->job.backup_id));
+	LWLockRelease(omb_shared->lock);
+	ConditionVariableBroadcast(&omb_shared->changed);
+}
+
 /* Hand the job over; returns, with the id, when the agent is ready to copy. */
 static void
 start_agent(OmbJob *job)
 {
-	omb_fields fields;
+	OmbFileSets *sets = omb_file_sets_get();
 
 	omb_agent_start();
 	omb_agent_begin_job("backup");
@@ -278,15 +298,11 @@ start_agent(OmbJob *job)
 	omb_agent_put_u64("segment_blocks", RELSEG_SIZE);
 	omb_agent_put_u64("archive_timeout", omb_archive_timeout);
 	put_config_files();
-	send_line();
-	await("ready", &fields);
-	strlcpy(job->backup_id, omb_agent_text(&fields, "id"),
-			sizeof(job->backup_id));
-	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
-	strlcpy(omb_shared->job.backup_id, job->backup_id,
-			sizeof(omb_shared->job.backup_id));
-	LWLockRelease(omb_shared->lock);
-	ConditionVariableBroadcast(&omb_shared->changed);
+	if (!sets->known)
+		ereport(LOG, (errmsg("the application's files are not in the backup: "
+							 "table \"backup_file_set\" could not be read "
+							 "since the server started")));
+	send_job(job, sets);
 }
 
 /* Everything between start and stop. */
@@ -361,6 +377,39 @@ take_backup(OmbJob *job)
 						 omb_agent_u64(&fields, "damaged_pages"))));
 }
 
+/* The application's files alone. */
+static void
+backup_files(OmbJob *job)
+{
+	OmbFileSets *sets = omb_file_sets_get();
+	omb_fields fields;
+
+	if (sets->count == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no file set is enabled"),
+				 sets->known ?
+					 errhint("Insert a row into \"backup_file_set\".") :
+					 errhint("Table \"backup_file_set\" could not be read; "
+							 "see the server log.")));
+	omb_agent_start();
+	omb_agent_begin_job("files");
+	omb_agent_put("label", job->label);
+	omb_agent_put_u64("max_read_rate", (uint64) omb_max_read_rate * 1024);
+	send_job(job, sets);
+	set_phase("files");
+	await("done", &fields);
+	note_numbers(&fields);
+	omb_agent_stop();
+	ereport(LOG, (errmsg("backup \"%s\" of files completed: " UINT64_FORMAT
+						 " files, " UINT64_FORMAT " bytes read, " UINT64_FORMAT
+						 " bytes stored",
+						 omb_agent_text(&fields, "id"),
+						 omb_agent_u64(&fields, "files"),
+						 omb_agent_u64(&fields, "bytes_read"),
+						 omb_agent_u64(&fields, "bytes_stored"))));
+}
+
 /* ---- the other jobs ---- */
 
 /* By the rules that the scheduler found in backup_retention. */
@@ -425,6 +474,8 @@ do_job(OmbJob *job)
 		expire(job);
 	else if (strcmp(job->job, "verify") == 0)
 		verify(job);
+	else if (strcmp(job->job, "files") == 0)
+		backup_files(job);
 	else if (strcmp(job->job, "check") == 0)
 		omb_scheduler_check();
 	else

@@ -34,6 +34,7 @@
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/survey.h"
+#include "backend/watermark.h"
 
 /* Seconds until the server starts it again after it ended. */
 #define RESTART_SECONDS 5
@@ -114,6 +115,21 @@ start_worker(const char *function, const char *name, uint64 arg,
 	return RegisterDynamicBackgroundWorker(&settings, handle);
 }
 
+/*
+ * A backup waits until the scheduler has read what it needs from tables, and
+ * was changed last. If that fails it does with what is known. The caller holds
+ * the lock.
+ */
+static bool
+must_wait(const OmbJob *job)
+{
+	return omb_shared->scheduler.changes !=
+			   omb_shared->scheduler.changes_seen &&
+		   scheduler.pause == 0 &&
+		   (strcmp(job->job, "backup") == 0 || strcmp(job->job, "full") == 0 ||
+			strcmp(job->job, "files") == 0);
+}
+
 /* Start a worker for the job that is asked for, if any. */
 static void
 start_requested(void)
@@ -121,7 +137,8 @@ start_requested(void)
 	uint64 serial = 0;
 
 	LWLockAcquire(omb_shared->lock, LW_SHARED);
-	if (omb_shared->job.state == OMB_JOB_REQUESTED)
+	if (omb_shared->job.state == OMB_JOB_REQUESTED &&
+		!must_wait(&omb_shared->job))
 		serial = omb_shared->job.serial;
 	LWLockRelease(omb_shared->lock);
 	if (serial == 0 || serial == worker_serial)
@@ -343,12 +360,14 @@ omb_launcher_main(Datum arg)
 	{
 		long sleep;
 
+		sleep = run_scheduler();
 		start_requested();
 		check_worker();
 		check_orphan();
 		omb_survey_step();
-		sleep = omb_mirror_step(run_scheduler());
+		sleep = omb_mirror_step(sleep);
 		sleep = Min(sleep, omb_notes_step());
+		sleep = Min(sleep, omb_watermark_step());
 		/* requests, the end of a worker and signals set the latch */
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

@@ -45,6 +45,9 @@
 /* What each transfer may read before a limit lets it go on. */
 #define STALL_BYTES (2 * 1024 * 1024)
 
+/* Retention is applied to a target that is full, but that often. */
+#define EXPIRE_FULL_MS (60 * 60 * 1000)
+
 #define RECEIVE_MS 1000L
 
 typedef enum MirrorPhase
@@ -73,6 +76,8 @@ static struct
 	TimestampTz heard_at;
 	TimestampTz moved_at;
 	uint64 moved; /* bytes sent and objects left, as one number */
+	bool is_full; /* the last look ended for want of space */
+	TimestampTz expired_at;
 	long pause_ms;
 	MemoryContext context;
 } mirror;
@@ -266,6 +271,7 @@ note_look(const omb_fields *fields)
 	LWLockRelease(omb_shared->lock);
 	mirror.phase = MIRROR_IDLE;
 	mirror.looked_at = now;
+	mirror.is_full = strcmp(status, "no_space") == 0;
 	if (done)
 	{
 		if (changed)
@@ -290,6 +296,9 @@ note_expire(const omb_fields *fields)
 	if (is_mine())
 		mirror.slot->expires = mirror.expires;
 	LWLockRelease(omb_shared->lock);
+	/* there may be space now */
+	if (mirror.is_full)
+		mirror.look_at = GetCurrentTimestamp();
 	if (strcmp(status, "ok") == 0)
 		ereport(LOG, (errmsg("removal of old backups from target \"%s\" "
 							 "completed: " UINT64_FORMAT
@@ -387,9 +396,15 @@ ask_what_is_due(void)
 	wanted = omb_shared->targets.expires;
 	done = mirror.slot->expires;
 	LWLockRelease(omb_shared->lock);
-	if (mirror.pause_ms == 0 && wanted != done && mirror.looked_at != 0)
+	/* a target that is full may get space that way */
+	if (mirror.is_full &&
+		TimestampDifferenceExceeds(mirror.expired_at, now, EXPIRE_FULL_MS))
+		done = wanted - 1;
+	if ((mirror.pause_ms == 0 || mirror.is_full) && wanted != done &&
+		mirror.looked_at != 0)
 	{
 		mirror.expires = wanted;
+		mirror.expired_at = now;
 		ask(MIRROR_EXPIRING, "expire");
 		return true;
 	}
@@ -633,6 +648,7 @@ static struct
 static bool
 start_worker(int i)
 {
+	OmbTarget *target = &omb_shared->targets.target[i];
 	BackgroundWorker worker;
 
 	memset(&worker, 0, sizeof(worker));
@@ -650,6 +666,16 @@ start_worker(int i)
 	if (RegisterDynamicBackgroundWorker(&worker, &launcher.handle[i]))
 		return true;
 	launcher.handle[i] = NULL;
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	target->state = OMB_TARGET_FAILING;
+	if (target->failing_since == 0)
+		target->failing_since = GetCurrentTimestamp();
+	target->last_error_at = GetCurrentTimestamp();
+	strlcpy(target->last_error, "all background worker slots are taken",
+			sizeof(target->last_error));
+	strlcpy(target->hint, "Increase \"max_worker_processes\".",
+			sizeof(target->hint));
+	LWLockRelease(omb_shared->lock);
 	if (!launcher.warned)
 		ereport(WARNING,
 				(errmsg("could not start a worker to copy the repository to "

@@ -35,8 +35,8 @@ PG_FUNCTION_INFO_V1(omb_schedule_check);
 PG_FUNCTION_INFO_V1(omb_schedule_changed);
 PG_FUNCTION_INFO_V1(omb_backup_schedule_next);
 
-static const char *const jobs[] = { "backup", "full", "expire", "verify",
-									"check" };
+static const char *const jobs[] = { "backup", "full",	"files",
+									"expire", "verify", "check" };
 
 /* ---- the calendar ---- */
 
@@ -132,8 +132,8 @@ check_job(const char *job)
 	if (!omb_schedule_job_known(job))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("unknown job \"%s\"", job),
-						errhint("Jobs are \"backup\", \"full\", \"expire\", "
-								"\"verify\" and \"check\".")));
+						errhint("Jobs are \"backup\", \"full\", \"files\", "
+								"\"expire\", \"verify\" and \"check\".")));
 }
 
 static void

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 
 #include "backend/checks.h"
+#include "backend/fileset.h"
 #include "backend/history.h"
 #include "backend/lowspace.h"
 #include "backend/schedule.h"
@@ -355,6 +356,8 @@ take_turn(Turn *turn)
 	for (i = 0; i < turn->standing.count; i++)
 		find_lost(turn, &turn->standing.schedules[i]);
 	omb_standing_find_due(&turn->standing, turn->server_start);
+	/* before a job that is asked for can start */
+	omb_file_sets_put(omb_file_sets_read(turn->schema));
 	omb_history_trim(turn->schema, turn->now);
 	omb_status_notify();
 	note_schedules(turn);

@@ -204,7 +204,10 @@ omb_shared_ask(const char *label, const char *kind, const char *requested_by,
 		job->requested_at = now;
 		omb_shared_text(job->label, sizeof(job->label), label);
 		strlcpy(job->kind, kind, sizeof(job->kind));
-		strlcpy(job->job, strcmp(kind, "full") == 0 ? "full" : "backup",
+		strlcpy(job->job,
+				strcmp(kind, "full") == 0 || strcmp(kind, "files") == 0 ?
+					kind :
+					"backup",
 				sizeof(job->job));
 		strlcpy(job->cause, "request", sizeof(job->cause));
 		omb_shared_text(job->requested_by, sizeof(job->requested_by),
@@ -253,7 +256,8 @@ omb_shared_canceled(void)
 {
 	const char *job = omb_shared->job.job;
 
-	return strcmp(job, "backup") == 0 || strcmp(job, "full") == 0 ?
+	return strcmp(job, "backup") == 0 || strcmp(job, "full") == 0 ||
+				   strcmp(job, "files") == 0 ?
 			   "the backup was canceled on request" :
 			   "the job was canceled on request";
 }

@@ -8,6 +8,7 @@
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 
+#include "backend/fileset.h"
 #include "backend/status.h"
 #include "backend/target.h"
 
@@ -49,7 +50,7 @@ typedef struct OmbJob
 	uint64 damaged_pages;
 	int warning_count;
 	char warning[OMB_WARNINGS][256];
-	char job[16]; /* backup, full, expire, verify, check */
+	char job[16]; /* backup, full, files, expire, verify, check */
 	char cause[16];
 	char schedule[OMB_SCHEDULE_MAX]; /* empty when none asked for it */
 	int32 rules[OMB_RULES];			 /* of expire; below 0: not set */
@@ -124,9 +125,12 @@ typedef struct OmbShared
 	OmbResult result[OMB_RESULTS]; /* by serial modulo OMB_RESULTS */
 	OmbStatus status;
 	OmbSchedulerShared scheduler;
+	OmbFileSets file_sets;
 	OmbTargetsShared targets;
-	uint64 notes_wanted; /* how often somebody wrote a note */
-	uint64 notes_done;	 /* that many of them are in the repository */
+	uint64 notes_wanted;	 /* how often somebody wrote a note */
+	uint64 notes_done;		 /* that many of them are in the repository */
+	uint64 watermarks_done;	 /* number of the worker that last ended well */
+	long watermarks_wait_ms; /* until the next is due, as it said */
 } OmbShared;
 
 /* NULL when the library is not in shared_preload_libraries. */
@@ -136,7 +140,8 @@ extern OmbShared *omb_shared;
 extern void omb_shared_request(void);
 
 /*
- * Ask for a backup; returns its serial number. 0 when a job is in hand already,
+ * Ask for a backup, of kind "files" for one of the application's files alone;
+ * returns its serial number. 0 when a job is in hand already,
  * of which *busy gets a copy, or no launcher runs (busy->state is NONE then).
  */
 extern uint64 omb_shared_ask(const char *label, const char *kind,

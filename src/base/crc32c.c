@@ -150,3 +150,24 @@ omb_crc32c_combine(uint32_t crc_a, uint32_t crc_b, uint64_t len_b)
 	}
 	return multiply(shift, crc_a) ^ crc_b;
 }
+
+uint32_t
+omb_crc32c_zeros(uint64_t len)
+{
+	static const uint8_t zero[1];
+	uint32_t piece = omb_crc32c(0, zero, 1);
+	uint64_t piece_len = 1;
+	uint32_t crc = 0;
+
+	/* pieces of 1, 2, 4, ... zeros, those that len is the sum of */
+	for (;;)
+	{
+		if ((len & 1) != 0)
+			crc = omb_crc32c_combine(crc, piece, piece_len);
+		len >>= 1;
+		if (len == 0)
+			return crc;
+		piece = omb_crc32c_combine(piece, piece, piece_len);
+		piece_len *= 2;
+	}
+}

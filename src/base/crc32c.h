@@ -14,5 +14,7 @@ extern uint32_t omb_crc32c(uint32_t crc, const void *data, size_t len);
 /* The CRC of A followed by B, from the CRCs of both and the length of B. */
 extern uint32_t omb_crc32c_combine(uint32_t crc_a, uint32_t crc_b,
 								   uint64_t len_b);
+/* The CRC of that many zeros. */
+extern uint32_t omb_crc32c_zeros(uint64_t len);
 
 #endif

@@ -6,6 +6,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,6 +252,61 @@ omb_directory_is_empty(const char *path, bool *empty, omb_error *err)
 								   "could not read directory \"%s\"", path);
 	(void) closedir(dir);
 	return err->status;
+}
+
+int
+omb_open_below(int directory, const char *path, int flags, mode_t mode)
+{
+	int at = directory;
+	int saved;
+
+	for (;;)
+	{
+		size_t len = strcspn(path, "/");
+		bool last = path[len] == '\0';
+		char name[NAME_MAX + 1];
+		int next;
+
+		if (len > NAME_MAX)
+		{
+			next = -1;
+			errno = ENAMETOOLONG;
+		}
+		else
+		{
+			memcpy(name, path, len);
+			name[len] = '\0';
+			next = openat(at, len == 0 ? "." : name,
+						  (last ? flags : O_PATH | O_DIRECTORY) | O_NOFOLLOW |
+							  O_CLOEXEC,
+						  mode);
+		}
+		saved = errno;
+		if (at != directory)
+			(void) close(at);
+		errno = saved;
+		if (next < 0 || last)
+			return next;
+		at = next;
+		path += len + 1;
+	}
+}
+
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	/* what vanishes by itself is gone, too */
+	return remove(path) == 0 || errno == ENOENT ? 0 : -1;
+}
+
+omb_status
+omb_tree_remove(const char *path, omb_error *err)
+{
+	if (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0 &&
+		errno != ENOENT)
+		return omb_error_set_errno(err, errno,
+								   "could not remove directory \"%s\"", path);
+	return OMB_OK;
 }
 
 bool

@@ -35,6 +35,14 @@ extern omb_status omb_file_read(const char *path, size_t max, omb_buf *out,
 extern omb_status omb_file_replace(const char *path, const void *data,
 								   size_t len, mode_t mode, omb_error *err);
 
+/*
+ * Open a path below a directory, "" for the directory itself, without
+ * following any symbolic link on the way: ELOOP or ENOTDIR then. -1 with
+ * errno.
+ */
+extern int omb_open_below(int directory, const char *path, int flags,
+						  mode_t mode);
+
 /* Create a directory and its parents; one that exists is fine. */
 extern omb_status omb_directory_create(const char *path, mode_t mode,
 									   omb_error *err);
@@ -45,6 +53,9 @@ extern omb_status omb_directory_sync(const char *path, omb_error *err);
 /* Nothing in it but "lost+found"; a directory that is not there is empty. */
 extern omb_status omb_directory_is_empty(const char *path, bool *empty,
 										 omb_error *err);
+
+/* Remove a directory and all that is in it, following no link. */
+extern omb_status omb_tree_remove(const char *path, omb_error *err);
 
 /* A relative path without "", "." and ".." components. */
 extern bool omb_path_is_safe(const char *path);

@@ -3,6 +3,8 @@
  */
 #include "base/text.h"
 
+#include "base/buffer.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -56,29 +58,55 @@ omb_hex_parse(const char *text, void *out, size_t len)
 	return true;
 }
 
-char *
-omb_base64_format(const void *data, size_t len, char *out)
+/* Bytes of the valid UTF-8 character that begins there; 0 for none. */
+static size_t
+utf8_length(const unsigned char *p)
 {
-	static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-								"abcdefghijklmnopqrstuvwxyz0123456789+/";
-	const uint8_t *in = data;
-	char *at = out;
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	size_t len = p[0] < 0x80				 ? 1 :
+				 p[0] >= 0xc2 && p[0] < 0xe0 ? 2 :
+				 p[0] >= 0xe0 && p[0] < 0xf0 ? 3 :
+				 p[0] >= 0xf0 && p[0] < 0xf5 ? 4 :
+											   0;
+	uint32_t code = len == 0 ? 0 : p[0] & (0xffU >> (len + 1));
+	size_t i;
 
-	for (; len > 0; in += 3)
+	for (i = 1; i < len; i++)
 	{
-		size_t have = len < 3 ? len : 3;
-		unsigned int bits = (unsigned int) in[0] << 16 |
-							(have > 1 ? (unsigned int) in[1] << 8 : 0) |
-							(have > 2 ? in[2] : 0u);
-
-		*at++ = digit[bits >> 18 & 63];
-		*at++ = digit[bits >> 12 & 63];
-		*at++ = have > 1 ? digit[bits >> 6 & 63] : '=';
-		*at++ = have > 2 ? digit[bits & 63] : '=';
-		len -= have;
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (p[i] & 0x3fU);
 	}
-	*at = '\0';
-	return out;
+	if (len > 1 && (code < least[len] || code > 0x10ffff ||
+					(code >= 0xd800 && code < 0xe000)))
+		return 0;
+	return len;
+}
+
+char *
+omb_name_show(const char *name)
+{
+	const unsigned char *p = (const unsigned char *) name;
+	omb_buf out = OMB_BUF_INIT;
+	char *text;
+
+	while (*p != 0)
+	{
+		size_t len = utf8_length(p);
+
+		/* U+0080 to U+009f are control characters too */
+		if (len == 0 || *p < 0x20 || *p == 0x7f ||
+			(len == 2 && p[0] == 0xc2 && p[1] < 0xa0))
+		{
+			omb_buf_printf(&out, "\\x%02x", *p++);
+			continue;
+		}
+		omb_buf_put(&out, p, len);
+		p += len;
+	}
+	text = omb_strdup(omb_buf_text(&out));
+	omb_buf_free(&out);
+	return text;
 }
 
 bool

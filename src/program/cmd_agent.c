@@ -3,6 +3,7 @@
  */
 #include "program/agent.h"
 #include "program/commands.h"
+#include "program/filesjob.h"
 #include "program/mirrorjob.h"
 #include "program/options.h"
 #include "program/surveyjob.h"
@@ -95,7 +96,7 @@ key_file_or_null(const agent_job *job)
 static void
 send_progress(const omb_backup_progress *progress, void *arg)
 {
-	static const char *const phases[] = { "copy", "wal", "commit" };
+	static const char *const phases[] = { "copy", "files", "wal", "commit" };
 
 	omb_agent_begin("progress");
 	omb_agent_text("phase", phases[progress->phase]);
@@ -206,10 +207,29 @@ commit_step(omb_backup *backup, omb_error *err)
 	omb_agent_text("id", info->id);
 	omb_agent_u64("bytes_read", info->bytes_read);
 	omb_agent_u64("bytes_stored", info->bytes_stored);
-	omb_agent_u64("files", info->files);
+	omb_agent_u64("files", info->files + info->set_files);
 	omb_agent_u64("damaged_pages", info->damaged_pages);
 	omb_agent_end();
 	return OMB_OK;
+}
+
+/* What a base backup and one of files have in common. */
+static void
+describe_common(const agent_job *job, omb_backup_config *config)
+{
+	memset(config, 0, sizeof(*config));
+	config->repository = job->repository;
+	config->key_file = key_file_or_null(job);
+	config->pgdata = job->pgdata;
+	config->label = job_text(job, "label");
+	config->program_version = OMB_VERSION;
+	config->system_identifier = job->system_identifier;
+	config->compression = job->compression;
+	config->jobs = job->jobs;
+	config->progress = send_progress;
+	config->warn = send_warning;
+	(void) omb_fields_get_u64(&job->fields, "max_read_rate",
+							  &config->max_read_rate);
 }
 
 static omb_status
@@ -221,19 +241,9 @@ describe_backup(const agent_job *job, omb_backup_config *config,
 	uint32_t checksums = 0;
 	int i;
 
-	memset(config, 0, sizeof(*config));
-	config->repository = job->repository;
-	config->key_file = key_file_or_null(job);
-	config->pgdata = job->pgdata;
-	config->label = job_text(job, "label");
+	describe_common(job, config);
 	config->kind = kind;
-	config->program_version = OMB_VERSION;
-	config->system_identifier = job->system_identifier;
-	config->compression = job->compression;
-	config->jobs = job->jobs;
 	config->segment_blocks = OMB_PAGE_SEGMENT_BLOCKS;
-	config->progress = send_progress;
-	config->warn = send_warning;
 	for (i = 0; i < fields->count; i++)
 	{
 		if (strcmp(fields->item[i].name, "config_file") == 0 &&
@@ -258,7 +268,6 @@ describe_backup(const agent_job *job, omb_backup_config *config,
 		return invalid("archive_timeout", err);
 	(void) omb_fields_get_u32(fields, "segment_blocks",
 							  &config->segment_blocks);
-	(void) omb_fields_get_u64(fields, "max_read_rate", &config->max_read_rate);
 	config->data_checksums = checksums != 0;
 	return OMB_OK;
 }
@@ -269,17 +278,35 @@ run_backup(const agent_job *job, omb_error *err)
 	omb_backup_config config;
 	const char *config_file[OMB_FIELDS_MAX];
 	omb_backup *backup = NULL;
+	omb_sent_sets sets;
 
-	if (describe_backup(job, &config, config_file, err) != OMB_OK ||
-		omb_backup_prepare(&config, &backup, err) != OMB_OK)
-		return err->status;
-	omb_agent_begin("ready");
-	omb_agent_text("id", omb_backup_id(backup));
-	omb_agent_end();
-	if (copy_step(backup, err) == OMB_OK)
-		(void) commit_step(backup, err);
-	omb_backup_free(backup);
+	if (omb_sent_sets_receive(&job->fields, &sets, err) == OMB_OK &&
+		describe_backup(job, &config, config_file, err) == OMB_OK)
+	{
+		config.file_set = sets.set;
+		config.file_set_count = sets.count;
+		(void) omb_backup_prepare(&config, &backup, err);
+	}
+	if (err->status == OMB_OK)
+	{
+		omb_agent_begin("ready");
+		omb_agent_text("id", omb_backup_id(backup));
+		omb_agent_end();
+		if (copy_step(backup, err) == OMB_OK)
+			(void) commit_step(backup, err);
+		omb_backup_free(backup);
+	}
+	omb_sent_sets_free(&sets);
 	return err->status;
+}
+
+static omb_status
+run_files(const agent_job *job, omb_error *err)
+{
+	omb_backup_config config;
+
+	describe_common(job, &config);
+	return omb_files_job(&job->fields, &config, err);
 }
 
 /* ---- archive ---- */
@@ -355,6 +382,11 @@ send_backup(const char *id, void *arg, omb_error *err)
 		return OMB_OK;
 	}
 	info = &manifest->info;
+	if (!omb_backup_is_base(info))
+	{
+		omb_manifest_close(manifest);
+		return OMB_OK;
+	}
 	omb_agent_begin("backup");
 	omb_agent_text("id", info->id);
 	omb_agent_text("label", info->label);
@@ -651,6 +683,41 @@ run_notes(const agent_job *job, omb_error *err)
 	return err->status;
 }
 
+static omb_status
+send_watermark(const omb_watermark *mark, void *arg, omb_error *err)
+{
+	omb_agent_begin("watermark");
+	omb_agent_text("name", mark->name);
+	omb_agent_i64("time", mark->time);
+	omb_agent_lsn("lsn", mark->lsn);
+	omb_agent_u64("timeline", mark->timeline);
+	omb_agent_text("value", mark->value);
+	omb_agent_end();
+	return OMB_OK;
+}
+
+static omb_status
+run_watermarks(const agent_job *job, omb_error *err)
+{
+	const char *name = job_text(job, "name");
+	omb_repository *repo;
+	int64_t from, to;
+
+	if (!omb_fields_get_i64(&job->fields, "from", &from) ||
+		!omb_fields_get_i64(&job->fields, "to", &to))
+		return invalid("from", err);
+	if (open_owned(job, false, &repo, err) != OMB_OK)
+		return err->status;
+	if (omb_watermark_list(repo, name[0] ? name : NULL, from, to,
+						   send_watermark, NULL, err) == OMB_OK)
+	{
+		omb_agent_begin("done");
+		omb_agent_end();
+	}
+	omb_repository_free(repo);
+	return err->status;
+}
+
 int
 omb_command_agent(int argc, char **argv)
 {
@@ -658,13 +725,16 @@ omb_command_agent(int argc, char **argv)
 	{
 		const char *type;
 		omb_status (*run)(const agent_job *job, omb_error *err);
-	} types[] = { { "backup", run_backup },	  { "archive", run_archive },
-				  { "list", run_list },		  { "adopt", run_adopt },
-				  { "expire", run_expire },	  { "pin", run_pin },
-				  { "unpin", run_pin },		  { "survey", run_survey },
-				  { "confirm", run_confirm }, { "gap", run_gap },
-				  { "verify", run_verify },	  { "mirror", run_mirror },
-				  { "probe", run_probe },	  { "notes", run_notes } };
+	} types[] = {
+		{ "backup", run_backup },	{ "files", run_files },
+		{ "archive", run_archive }, { "list", run_list },
+		{ "adopt", run_adopt },		{ "expire", run_expire },
+		{ "pin", run_pin },			{ "unpin", run_pin },
+		{ "survey", run_survey },	{ "confirm", run_confirm },
+		{ "gap", run_gap },			{ "verify", run_verify },
+		{ "mirror", run_mirror },	{ "probe", run_probe },
+		{ "notes", run_notes },		{ "watermarks", run_watermarks }
+	};
 	agent_job job;
 	omb_error err = OMB_ERROR_INIT;
 	const char *type;

@@ -31,6 +31,11 @@ print_facts(const omb_backup_info *info, const omb_pin *pin)
 		   omb_lsn_format(info->stop_lsn, other), info->stop_timeline);
 	printf("size:               %s in %" PRIu64 " files\n",
 		   omb_size_format(info->bytes, text), info->files);
+	if (info->file_sets > 0)
+		printf("application:        %s in %" PRIu64 " files of %" PRIu64
+			   " sets\n",
+			   omb_size_format(info->set_bytes, text), info->set_files,
+			   info->file_sets);
 	if (info->parent != NULL && info->parent[0] != 0)
 		printf("builds upon:        %s\n", info->parent);
 	printf("stored:             %s\n",
@@ -65,7 +70,8 @@ show_entries(omb_manifest *manifest, omb_json *json, omb_error *err)
 			return err->status;
 		if (end)
 			break;
-		if (json == NULL && entry.type == OMB_ENTRY_LINK)
+		if (json == NULL && entry.type == OMB_ENTRY_LINK &&
+			entry.root == OMB_ROOT_PGDATA)
 			printf("tablespace:         %s -> %s\n", entry.path, entry.target);
 		for (i = 0; i < entry.damaged_count; i++)
 		{

@@ -22,6 +22,7 @@ typedef struct list_state
 {
 	omb_repository *repo;
 	omb_json *json; /* NULL for a table */
+	bool files;		/* those of files only, instead of base backups */
 	int count;
 	int damaged;
 } list_state;
@@ -36,7 +37,8 @@ print_row(const omb_backup_info *info, const omb_pin *pin)
 	/* whole seconds */
 	(void) omb_time_format(info->stop_time / 1000000 * 1000000, when);
 	printf("%-22s %-11s %-23s %10s %10s  %s%s%s\n", info->id, info->kind, when,
-		   omb_size_format(info->bytes, size),
+		   omb_size_format(
+			   omb_backup_is_base(info) ? info->bytes : info->set_bytes, size),
 		   omb_size_format(info->bytes_stored, stored), info->label,
 		   info->damaged_pages > 0 ? "  (DAMAGED PAGES)" : "",
 		   pin->pinned ? "  (pinned)" : "");
@@ -55,6 +57,11 @@ show_backup(const char *id, void *arg, omb_error *err)
 		omb_print_error(err);
 		omb_error_clear(err);
 		state->damaged++;
+		return OMB_OK;
+	}
+	if (omb_backup_is_base(&manifest->info) == state->files)
+	{
+		omb_manifest_close(manifest);
 		return OMB_OK;
 	}
 	if (omb_pin_read(state->repo, id, &pin, err) != OMB_OK)
@@ -106,11 +113,14 @@ int
 omb_command_list(int argc, char **argv)
 {
 	omb_repository_options where = { NULL, NULL, NULL, NULL };
+	list_state state = { NULL, NULL, false, 0, 0 };
 	bool as_json = false;
 	bool marks = false;
 	bool watermarks = false;
 	const omb_option options[] = {
 		OMB_REPOSITORY_OPTIONS(where),
+		{ "files", NULL, "backups of the application's files alone", NULL,
+		  &state.files, NULL },
 		{ "marks", NULL, "instants that were named by backup_mark()", NULL,
 		  &marks, NULL },
 		{ "watermarks", NULL, "values of the database over time", NULL,
@@ -118,7 +128,6 @@ omb_command_list(int argc, char **argv)
 		{ "json", NULL, "write JSON", NULL, &as_json, NULL },
 	};
 	omb_error err = OMB_ERROR_INIT;
-	list_state state = { NULL, NULL, 0, 0 };
 	omb_json json;
 	int status = omb_options_parse(&command, options,
 								   sizeof(options) / sizeof(options[0]), argc,

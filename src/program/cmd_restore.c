@@ -3,12 +3,13 @@
  */
 #include "program/commands.h"
 #include "program/display.h"
+#include "program/filesoptions.h"
 #include "program/options.h"
+#include "program/recoverytarget.h"
 
 #include "base/file.h"
 #include "base/text.h"
 #include "pgfmt/lsn.h"
-#include "repo/point.h"
 #include "store/url.h"
 #include "task/restore.h"
 
@@ -36,115 +37,17 @@ typedef struct arguments
 	omb_repository_options where;
 	const char *pgdata;
 	const char *backup;
-	const char *time;
-	const char *lsn;
-	const char *xid;
-	const char *name;
-	const char *mark;
-	bool immediate;
-	const char *timeline;
+	omb_recovery_options target;
 	const char *action;
 	const char *jobs;
 	omb_value_list maps;
 	omb_value_list databases;
+	omb_files_options files;
 	bool take_over;
 	bool manifest;
 	bool delta;
 	bool dry_run;
 } arguments;
-
-/* Exactly one target, read. */
-static omb_status
-read_target(const arguments *args, omb_target *target, omb_error *err)
-{
-	int given = (args->time != NULL) + (args->lsn != NULL) +
-				(args->xid != NULL) + (args->name != NULL) +
-				(args->mark != NULL) + (args->immediate ? 1 : 0);
-	uint64_t number;
-
-	memset(target, 0, sizeof(*target));
-	if (given > 1)
-		return omb_error_set(err, OMB_USAGE, "more than one target is given");
-	if (args->immediate)
-		target->kind = OMB_TARGET_IMMEDIATE;
-	if (args->time != NULL)
-	{
-		target->kind = OMB_TARGET_TIME;
-		if (!omb_time_parse(args->time, &target->time))
-		{
-			(void) omb_error_set(err, OMB_USAGE, "invalid time \"%s\"",
-								 args->time);
-			omb_error_hint(err, "Write it as 2026-11-20 23:15:00+00.");
-		}
-	}
-	if (args->lsn != NULL)
-	{
-		target->kind = OMB_TARGET_LSN;
-		if (!omb_lsn_parse(args->lsn, &target->lsn))
-			(void) omb_error_set(err, OMB_USAGE, "invalid LSN \"%s\"",
-								 args->lsn);
-	}
-	if (args->xid != NULL)
-	{
-		target->kind = OMB_TARGET_XID;
-		if (!omb_u64_parse(args->xid, &number) || number < 3 ||
-			number > UINT32_MAX)
-			(void) omb_error_set(err, OMB_USAGE,
-								 "invalid transaction id \"%s\"", args->xid);
-		target->xid = (uint32_t) number;
-	}
-	if (args->name != NULL)
-	{
-		target->kind = OMB_TARGET_NAME;
-		target->name = args->name;
-		if (strlen(args->name) > 63)
-			(void) omb_error_set(
-				err, OMB_USAGE, "a restore point's name has at most 63 bytes");
-	}
-	return err->status;
-}
-
-static omb_status
-read_timeline(const char *text, omb_target *target, omb_error *err)
-{
-	uint64_t number;
-
-	if (text == NULL || strcmp(text, "latest") == 0)
-		target->timeline = OMB_TIMELINE_LATEST;
-	else if (strcmp(text, "current") == 0)
-		target->timeline = OMB_TIMELINE_CURRENT;
-	else if (omb_u64_parse(text, &number) && number >= 1 &&
-			 number < UINT32_MAX)
-		target->timeline = (uint32_t) number;
-	else
-		(void) omb_error_set(err, OMB_USAGE,
-							 "invalid timeline \"%s\": it must be \"latest\", "
-							 "\"current\" or a number",
-							 text);
-	return err->status;
-}
-
-/*
- * A mark is a restore point, of which it is known where it is and on which
- * timeline. name has room for that restore point's name.
- */
-static omb_status
-find_mark(omb_repository *repo, const char *mark, omb_target *target,
-		  char name[OMB_POINT_RESTORE_POINT_MAX], omb_error *err)
-{
-	omb_point point;
-
-	if (mark == NULL || omb_point_find(repo, mark, &point, err) != OMB_OK)
-		return err->status;
-	(void) snprintf(name, OMB_POINT_RESTORE_POINT_MAX, "mark %s", point.id);
-	target->kind = OMB_TARGET_NAME;
-	target->name = name;
-	target->mark = mark;
-	target->lsn = point.lsn;
-	if (target->timeline == OMB_TIMELINE_LATEST)
-		target->timeline = point.timeline;
-	return OMB_OK;
-}
 
 static omb_status
 read_action(const char *text, const char **action, omb_error *err)
@@ -205,37 +108,6 @@ free_maps(omb_tablespace_move *moves, size_t count)
 		free(from.out);
 	}
 	free(moves);
-}
-
-static void
-describe_target(const omb_target *target)
-{
-	char text[OMB_TIME_TEXT];
-
-	switch (target->kind)
-	{
-		case OMB_TARGET_END:
-			printf("the end of the archived WAL");
-			break;
-		case OMB_TARGET_IMMEDIATE:
-			printf("the end of the backup");
-			break;
-		case OMB_TARGET_TIME:
-			printf("time %s", omb_time_format(target->time, text));
-			break;
-		case OMB_TARGET_LSN:
-			printf("LSN %s", omb_lsn_format(target->lsn, text));
-			break;
-		case OMB_TARGET_XID:
-			printf("transaction %u", target->xid);
-			break;
-		case OMB_TARGET_NAME:
-			if (target->mark != NULL)
-				printf("mark \"%s\"", target->mark);
-			else
-				printf("restore point \"%s\"", target->name);
-			break;
-	}
 }
 
 /* At most so many things to be removed are named. */
@@ -299,7 +171,7 @@ show_result(const omb_restore_config *config, omb_restore_result *result,
 		   result->plan.backup,
 		   omb_time_format(result->info.stop_time / 1000000 * 1000000, text),
 		   result->info.label[0] ? ", label " : "", result->info.label);
-	describe_target(&config->target);
+	omb_recovery_target_show(&config->target);
 	printf(" on timeline %u", result->plan.timeline);
 	if (result->plan.target_lsn != 0)
 		printf(", LSN %s", omb_lsn_format(result->plan.target_lsn, text));
@@ -329,6 +201,8 @@ show_result(const omb_restore_config *config, omb_restore_result *result,
 			   config->pgdata);
 		if (result->is_delta)
 			show_delta_plan(&result->delta, removals);
+		if (config->files != NULL)
+			omb_files_show(&result->files_result, true);
 		if (result->wal_saved > 0)
 			printf("%" PRIu64 " of those are WAL that is not in the "
 				   "repository: it would be moved to \"%s.wal\".\n",
@@ -353,6 +227,8 @@ show_result(const omb_restore_config *config, omb_restore_result *result,
 			   "the repository are in\n\"%s.wal\". To recover to their end, "
 			   "put them into pg_wal before the first start.\n",
 			   result->wal_saved, config->pgdata);
+	if (config->files != NULL)
+		omb_files_show(&result->files_result, false);
 	if (result->config_files)
 		printf("Configuration files that were outside the data directory are "
 			   "in\n\"%s.config\"; put them back or use those of this "
@@ -375,15 +251,45 @@ show_result(const omb_restore_config *config, omb_restore_result *result,
 			   "execute\n\"SELECT backup_adopt()\" on it.\n");
 }
 
-/* The absolute path of this program, for restore_command. */
-static char *
-own_path(void)
+/* The application's files alone, without a server. */
+static omb_status
+restore_files(arguments *args, restore_state *state, omb_error *err)
 {
-	char path[PATH_MAX];
-	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	omb_restore_files_config *config = &args->files.config;
+	omb_restore_files_result result;
+	omb_target target;
+	omb_lock *lock = NULL;
 
-	return len > 0 ? omb_format("%.*s", (int) len, path) :
-					 omb_strdup("omsupply_backup");
+	if (omb_recovery_options_read(&args->target, &target, err) != OMB_OK)
+		return err->status;
+	if ((target.kind != OMB_TARGET_END && target.kind != OMB_TARGET_TIME) ||
+		args->backup != NULL)
+	{
+		(void) omb_error_set(err, OMB_USAGE,
+							 "files alone are restored to a time");
+		omb_error_hint(err, "Use --target-time, or add --pgdata.");
+		return err->status;
+	}
+	config->from = config->until =
+		target.kind == OMB_TARGET_TIME ? target.time : INT64_MAX;
+	config->delta = args->delta;
+	config->progress = show_progress;
+	config->arg = state;
+	if (omb_repository_options_open(&args->where, &config->repo, err) !=
+		OMB_OK)
+		return err->status;
+	if (omb_store_lock(config->repo->store, false, &lock, err) == OMB_OK &&
+		omb_restore_files_check(config, &result, err) == OMB_OK &&
+		!args->dry_run)
+		(void) omb_restore_files(config, &result, err);
+	omb_display_end(&state->display);
+	if (err->status == OMB_OK)
+		omb_files_show(&result, args->dry_run);
+	if (err->status == OMB_OK && args->dry_run)
+		printf("Dry run: nothing was written.\n");
+	omb_store_unlock(lock);
+	omb_repository_free(config->repo);
+	return err->status;
 }
 
 static omb_status
@@ -395,7 +301,7 @@ run(arguments *args, omb_error *err)
 	restore_state state;
 	char point_name[OMB_POINT_RESTORE_POINT_MAX];
 	char *pgdata = args->pgdata ? omb_path_absolute(args->pgdata) : NULL;
-	char *program = own_path();
+	char *program = omb_program_path();
 	char *key_file = NULL;
 	char *location = NULL;
 	char *credentials = NULL;
@@ -404,17 +310,22 @@ run(arguments *args, omb_error *err)
 	memset(&result, 0, sizeof(result));
 	memset(&state, 0, sizeof(state));
 	omb_display_init(&state.display, false);
-	if (pgdata == NULL)
+	if (omb_files_options_read(&args->files, err) != OMB_OK)
+		;
+	else if (pgdata == NULL && args->files.given)
+		(void) restore_files(args, &state, err);
+	else if (pgdata == NULL)
 		(void) omb_error_set(err, OMB_USAGE, "--pgdata is missing");
-	else if (read_target(args, &config.target, err) == OMB_OK &&
-			 read_timeline(args->timeline, &config.target, err) == OMB_OK &&
+	else if (omb_recovery_options_read(&args->target, &config.target, err) ==
+				 OMB_OK &&
 			 read_action(args->action, &config.target_action, err) == OMB_OK &&
 			 read_maps(&args->maps, &moves, err) == OMB_OK &&
 			 omb_jobs_parse(args->jobs, &config.jobs, err) == OMB_OK &&
 			 omb_repository_options_open(&args->where, &config.repo, err) ==
 				 OMB_OK &&
-			 find_mark(config.repo, args->mark, &config.target, point_name,
-					   err) == OMB_OK)
+			 omb_recovery_options_find_mark(&args->target, config.repo,
+											&config.target, point_name,
+											err) == OMB_OK)
 	{
 		if (args->where.key_file != NULL)
 			key_file = omb_path_absolute(args->where.key_file);
@@ -444,6 +355,7 @@ run(arguments *args, omb_error *err)
 		config.write_manifest = args->manifest;
 		config.delta = args->delta;
 		config.dry_run = args->dry_run;
+		config.files = args->files.given ? &args->files.config : NULL;
 		config.progress = show_progress;
 		config.removal = show_removal;
 		config.arg = &state;
@@ -456,6 +368,7 @@ run(arguments *args, omb_error *err)
 	omb_backup_info_clear(&result.info);
 	omb_repository_free(config.repo);
 	free_maps(moves, args->maps.count);
+	omb_files_options_free(&args->files);
 	free(args->maps.value);
 	free(args->databases.value);
 	free(location);
@@ -476,26 +389,14 @@ omb_command_restore(int argc, char **argv)
 		  &args.pgdata, NULL, NULL },
 		{ "backup", "ID", "backup to use; default the best for the target",
 		  &args.backup, NULL, NULL },
-		{ "target-time", "TIME", "recover to this time", &args.time, NULL,
-		  NULL },
-		{ "target-lsn", "LSN", "recover to this LSN", &args.lsn, NULL, NULL },
-		{ "target-xid", "XID", "recover to the end of this transaction",
-		  &args.xid, NULL, NULL },
-		{ "target-name", "NAME", "recover to this restore point", &args.name,
-		  NULL, NULL },
-		{ "target-mark", "NAME", "recover to this mark (its name or id)",
-		  &args.mark, NULL, NULL },
-		{ "target-immediate", NULL, "recover to the end of the backup", NULL,
-		  &args.immediate, NULL },
-		{ "target-timeline", "TLI",
-		  "\"latest\" (default), \"current\", number", &args.timeline, NULL,
-		  NULL },
+		OMB_RECOVERY_OPTIONS(args.target),
 		{ "target-action", "ACTION", "\"promote\" (default), pause, shutdown",
 		  &args.action, NULL, NULL },
 		{ "tablespace-map", "OLD=NEW",
 		  "put a tablespace elsewhere; may repeat", NULL, NULL, &args.maps },
 		{ "database", "NAME", "only this database; may repeat", NULL, NULL,
 		  &args.databases },
+		OMB_FILES_OPTIONS(args.files),
 		{ "jobs", "N", "threads; default one per core, at most 8", &args.jobs,
 		  NULL, NULL },
 		{ "take-over", NULL, "the restored server replaces the original", NULL,

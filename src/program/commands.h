@@ -10,6 +10,7 @@ extern int omb_command_list(int argc, char **argv);
 extern int omb_command_info(int argc, char **argv);
 extern int omb_command_verify(int argc, char **argv);
 extern int omb_command_prune(int argc, char **argv);
+extern int omb_command_extract(int argc, char **argv);
 extern int omb_command_restore(int argc, char **argv);
 extern int omb_command_wal_get(int argc, char **argv);
 extern int omb_command_key(int argc, char **argv);

@@ -74,9 +74,10 @@ omb_display_show(omb_display *display, const char *step, uint64_t bytes,
 	}
 	else if (now - display->shown < interval && bytes < total)
 		return;
-	else if (total == 0 || (bytes >= total && now == display->shown))
+	else if (total == 0 || (bytes >= total && display->complete))
 		return;
 	display->shown = now;
+	display->complete = total > 0 && bytes >= total;
 	if (bytes > total)
 		bytes = total;
 	if (display->is_terminal)

@@ -15,6 +15,7 @@ typedef struct omb_display
 	const char *step; /* the last one shown */
 	int64_t started;  /* of the step */
 	int64_t shown;
+	bool complete; /* the step was shown with all of its bytes */
 } omb_display;
 
 extern void omb_display_init(omb_display *display, bool quiet);

@@ -23,6 +23,8 @@ static const struct
 	{ "prune", omb_command_prune, "remove what no backup uses" },
 	{ "restore", omb_command_restore,
 	  "make a data directory that recovers to any instant" },
+	{ "extract", omb_command_extract,
+	  "get one database or table as of any instant" },
 	{ "wal-get", omb_command_wal_get,
 	  "fetch a WAL file (restore_command of a recovering server)" },
 	{ "key", omb_command_key, "make one more key file" },

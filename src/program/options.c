@@ -8,6 +8,7 @@
 #include "base/text.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,6 +174,15 @@ omb_jobs_parse(const char *text, int *jobs, omb_error *err)
 	}
 	*jobs = (int) value;
 	return OMB_OK;
+}
+
+char *
+omb_program_path(void)
+{
+	char path[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	return len > 0 ? omb_format("%.*s", (int) len, path) : omb_strdup(PROGRAM);
 }
 
 void

@@ -91,6 +91,9 @@ extern void omb_repository_options_complete(omb_repository_options *options);
 /* "4" or "" for one thread per core, at most 8. */
 extern omb_status omb_jobs_parse(const char *text, int *jobs, omb_error *err);
 
+/* The absolute path of this program, in new memory. */
+extern char *omb_program_path(void);
+
 /* Print an error in the manner of PostgreSQL's programs to standard error. */
 extern void omb_print_error(const omb_error *err);
 /* The exit status that a status means. */

@@ -43,6 +43,13 @@ omb_show_info_json(omb_json *json, const omb_backup_info *info)
 	omb_json_u64(json, "bytes_read", info->bytes_read);
 	omb_json_u64(json, "bytes_stored", info->bytes_stored);
 	omb_json_u64(json, "files", info->files);
+	omb_json_u64(json, "file_sets", info->file_sets);
+	if (info->file_sets > 0)
+	{
+		put_time(json, "files_started_at", info->files_start_time);
+		omb_json_u64(json, "set_files", info->set_files);
+		omb_json_u64(json, "set_bytes", info->set_bytes);
+	}
 	omb_json_u64(json, "damaged_pages", info->damaged_pages);
 	omb_json_bool(json, "data_checksums", info->data_checksums);
 	omb_json_u64(json, "pg_version", info->pg_version);

@@ -38,7 +38,7 @@ typedef struct fact
 } fact;
 
 /* All facts but id, kind and data_checksums; the last ones may be missing. */
-#define FACT_COUNT 25
+#define FACT_COUNT 30
 #define FACT_NEEDED 21
 
 static void
@@ -70,6 +70,11 @@ describe(omb_backup_info *info, fact out[FACT_COUNT])
 		{ "boot_id", &info->boot_id, NULL, NULL, NULL },
 		{ "clock_offset", NULL, NULL, NULL, &info->clock_offset },
 		{ "bytes_read", NULL, &info->bytes_read, NULL, NULL },
+		{ "file_sets", NULL, &info->file_sets, NULL, NULL },
+		{ "files_start_time", NULL, NULL, NULL, &info->files_start_time },
+		{ "files_stop_time", NULL, NULL, NULL, &info->files_stop_time },
+		{ "set_files", NULL, &info->set_files, NULL, NULL },
+		{ "set_bytes", NULL, &info->set_bytes, NULL, NULL },
 	};
 
 	memcpy(out, facts, sizeof(facts));
@@ -177,6 +182,12 @@ omb_backup_info_clear(omb_backup_info *info)
 	free(info->parent);
 	free(info->boot_id);
 	memset(info, 0, sizeof(*info));
+}
+
+bool
+omb_backup_is_base(const omb_backup_info *info)
+{
+	return strcmp(info->kind, OMB_BACKUP_FILES) != 0;
 }
 
 void

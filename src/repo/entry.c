@@ -177,6 +177,11 @@ omb_entry_encode(const omb_entry *entry, omb_extent_state *state, omb_buf *out)
 	omb_buf_put_text(out, entry->path);
 	omb_buf_put_varint(out, entry->mode);
 	omb_buf_put_varint(out, entry->mtime);
+	if (entry->root == OMB_ROOT_FILES)
+	{
+		omb_buf_put_varint(out, entry->uid);
+		omb_buf_put_varint(out, entry->gid);
+	}
 	if (entry->type == OMB_ENTRY_LINK)
 		omb_buf_put_text(out, entry->target);
 	if (entry->type != OMB_ENTRY_FILE)
@@ -332,11 +337,17 @@ omb_entry_decode(const void *record, size_t len, uint32_t pack_count,
 	entry->mtime = omb_cursor_get_varint(&cur);
 	if ((type != OMB_ENTRY_DIRECTORY && type != OMB_ENTRY_FILE &&
 		 type != OMB_ENTRY_LINK) ||
-		root > OMB_ROOT_LAST || entry->path == NULL || entry->mode > 07777 ||
+		root > OMB_ROOT_FILES || entry->path == NULL || entry->mode > 07777 ||
 		/* the data directory itself is the one entry with an empty path */
 		!(omb_path_is_safe(entry->path) ||
-		  (entry->path[0] == '\0' && type == OMB_ENTRY_DIRECTORY)))
+		  (entry->path[0] == '\0' && type == OMB_ENTRY_DIRECTORY &&
+		   root != OMB_ROOT_FILES)))
 		cur.failed = true;
+	if (!cur.failed && root == OMB_ROOT_FILES)
+	{
+		entry->uid = get_u32(&cur);
+		entry->gid = get_u32(&cur);
+	}
 	entry->type = (omb_entry_type) type;
 	entry->root = (omb_root) root;
 	if (!cur.failed && type == OMB_ENTRY_LINK)

@@ -22,10 +22,14 @@
  *
  *   u8      type: 'D' directory, 'F' file, 'L' symbolic link
  *   u8      root: 0 data directory, 1 configuration files from elsewhere,
- *           2 data directory again: what is copied last (pg_control)
+ *           2 data directory again: what is copied last (pg_control),
+ *           3 the application's files: sets of files from elsewhere
  *   text    path below the root
  *   varint  mode (permission bits)
  *   varint  mtime in nanoseconds since 1970 (negative times as 0)
+ *   root 3: varint number of the user and varint number of the group that own
+ *           it; of the file names that are bytes in no known encoding; ctime 0
+ *           when the file changed all the time while it was read
  *   'L':    text with the link's target; nothing follows
  *   'F':    varint ctime in nanoseconds, varint inode, varint size,
  *           u32 CRC-32C of the content, varint number of damaged pages and
@@ -63,7 +67,8 @@ typedef enum omb_root
 {
 	OMB_ROOT_PGDATA = 0,
 	OMB_ROOT_CONFIG = 1, /* paths are absolute ones without the first slash */
-	OMB_ROOT_LAST = 2	 /* paths as for PGDATA; global/pg_control */
+	OMB_ROOT_LAST = 2,	 /* paths as for PGDATA; global/pg_control */
+	OMB_ROOT_FILES = 3	 /* "<name of the set>/<path in the set>" */
 } omb_root;
 
 typedef struct omb_extent
@@ -82,6 +87,8 @@ typedef struct omb_entry
 	char *target; /* of a link */
 	uint32_t mode;
 	uint64_t mtime; /* nanoseconds since 1970 */
+	uint32_t uid;	/* of root FILES only; the other is the server's user */
+	uint32_t gid;
 	uint64_t ctime;
 	uint64_t inode;
 	uint64_t size;
@@ -109,7 +116,7 @@ extern int omb_manifest_compare(omb_root root_a, const char *path_a,
 typedef struct omb_backup_info
 {
 	char id[OMB_BACKUP_ID_MAX];
-	char kind[16]; /* "full" or "incremental" */
+	char kind[16]; /* "full", "incremental" or OMB_BACKUP_FILES */
 	char *label;
 	char *program_version;
 	char *pgdata;
@@ -138,7 +145,21 @@ typedef struct omb_backup_info
 	char *boot_id;		  /* of the kernel that ran */
 	int64_t clock_offset; /* of the clock against the time since that boot */
 	uint64_t bytes_read;  /* the other bytes were taken over unread */
+
+	/* the application's files; 0 without any */
+	uint64_t file_sets;
+	int64_t files_start_time; /* when their walk began and ended */
+	int64_t files_stop_time;
+	uint64_t set_files; /* in no way part of files and bytes above */
+	uint64_t set_bytes;
 } omb_backup_info;
+
+/*
+ * The kind of a manifest that holds the application's files only. It is no
+ * base backup: no database is restored from it and it needs no WAL.
+ */
+#define OMB_BACKUP_FILES "files"
+extern bool omb_backup_is_base(const omb_backup_info *info);
 
 extern void omb_backup_info_clear(omb_backup_info *info);
 
@@ -184,6 +205,8 @@ typedef struct omb_manifest
  */
 extern omb_status omb_manifest_open(omb_repository *repo, const char *id,
 									omb_manifest **out, omb_error *err);
+/* All of it will be read soon. */
+extern void omb_manifest_expect(omb_manifest *manifest);
 /*
  * Read the next entry into one that the caller clears; *end after the last.
  * Every fact that can be checked without a pack is checked: order, safe

@@ -134,9 +134,10 @@ omb_page_cache_add(omb_page_cache_writer *writer, omb_root root,
 	}
 }
 
-/* Caches of other backups, and what an attempt left, are of no use. */
+/* Caches of other backups, and what an attempt left, are of no use; keep is
+ * the name of a file, other the id of a backup or NULL. */
 static void
-remove_others(const char *folder, const char *keep)
+remove_others(const char *folder, const char *keep, const char *other)
 {
 	DIR *dir = opendir(folder);
 	struct dirent *entry;
@@ -146,14 +147,16 @@ remove_others(const char *folder, const char *keep)
 	while ((entry = readdir(dir)) != NULL)
 	{
 		if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) == 0 &&
-			strcmp(entry->d_name, keep) != 0)
+			strcmp(entry->d_name, keep) != 0 &&
+			(other == NULL ||
+			 strcmp(entry->d_name + strlen(PREFIX), other) != 0))
 			(void) unlinkat(dirfd(dir), entry->d_name, 0);
 	}
 	(void) closedir(dir);
 }
 
 void
-omb_page_cache_commit(omb_page_cache_writer *writer)
+omb_page_cache_commit(omb_page_cache_writer *writer, const char *keep)
 {
 	char *from, *to;
 
@@ -166,7 +169,7 @@ omb_page_cache_commit(omb_page_cache_writer *writer)
 		writer->failed = true;
 	writer->file = NULL;
 	if (!writer->failed && rename(from, to) == 0)
-		remove_others(writer->folder, writer->name);
+		remove_others(writer->folder, writer->name, keep);
 	free(from);
 	free(to);
 	omb_page_cache_abort(writer);

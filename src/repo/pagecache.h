@@ -34,8 +34,12 @@ extern void omb_page_cache_create(omb_repository *repo,
 extern void omb_page_cache_add(omb_page_cache_writer *writer, omb_root root,
 							   const char *path, const uint64_t *fingerprint,
 							   size_t count);
-/* After the backup: put the cache into place and remove all older ones. */
-extern void omb_page_cache_commit(omb_page_cache_writer *writer);
+/*
+ * After the backup: put the cache into place and remove all others, but that
+ * of one more backup when its id is given.
+ */
+extern void omb_page_cache_commit(omb_page_cache_writer *writer,
+								  const char *keep);
 extern void omb_page_cache_abort(omb_page_cache_writer *writer);
 
 typedef struct omb_page_cache omb_page_cache;

@@ -71,8 +71,11 @@ azure_prepare(omb_cloud_attempt *a, omb_error *err)
 	signing.header_count = a->header_count;
 	signing.body_len = call->body_len;
 	if (keys->account_key == NULL)
-		omb_buf_printf(&a->url, "?%s%s%s", query, *query != '\0' ? "&" : "",
-					   keys->sas_token);
+	{
+		if (omb_cloud_is_private(c->base, err) == OMB_OK)
+			omb_buf_printf(&a->url, "?%s%s%s", query,
+						   *query != '\0' ? "&" : "", keys->sas_token);
+	}
 	else if (omb_azure_sign(&signing, keys->account_key, &authorization))
 	{
 		omb_cloud_add_header(a, "authorization: %s",
@@ -104,6 +107,8 @@ azure_explain(const omb_cloud_answer *answer, omb_error *err)
 					   "container.");
 	else if (strcmp(code, "ContainerNotFound") == 0)
 		omb_error_hint(err, "Check the name of the container, or create it.");
+	else if (strcmp(code, "BlobImmutableDueToPolicy") == 0)
+		err->status = OMB_REFUSED; /* it is locked */
 	else if (strcmp(code, "BlobArchived") == 0)
 		omb_error_hint(err, "Set the access tier of the blobs to one that can "
 							"be read, and wait until that is done.");

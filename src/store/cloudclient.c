@@ -73,10 +73,43 @@ omb_cloud_endpoint(const char *endpoint, char **scheme, char **host,
 	return OMB_OK;
 }
 
+omb_status
+omb_cloud_is_private(const char *url, omb_error *err)
+{
+	static const char *const own[] = { "127.0.0.1", "localhost", "[::1]" };
+	size_t i;
+
+	if (strncmp(url, "https://", 8) == 0)
+		return OMB_OK;
+	for (i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+	{
+		size_t len = strlen(own[i]);
+
+		if (strncmp(url, "http://", 7) == 0 &&
+			strncmp(url + 7, own[i], len) == 0 &&
+			strchr(":/", url[7 + len]) != NULL)
+			return OMB_OK;
+	}
+	(void) omb_error_set(err, OMB_REFUSED,
+						 "a token may not be sent without TLS");
+	omb_error_hint(err, "Give an endpoint that begins with https://, or use "
+						"keys, which sign and are not sent.");
+	return err->status;
+}
+
 static uint32_t
 or_default(uint32_t value, uint32_t other)
 {
 	return value != 0 ? value : other;
+}
+
+static bool
+is_cancelled(void *arg)
+{
+	omb_cloud_client *client = arg;
+
+	return client->stopped ||
+		   (client->cancelled != NULL && client->cancelled(client->arg));
 }
 
 omb_cloud_client *
@@ -92,15 +125,17 @@ omb_cloud_client_new(const omb_cloud_provider *provider, void *own,
 	http.proxy = options->proxy;
 	http.connect_seconds = or_default(options->connect_seconds, 10);
 	http.stall_seconds = or_default(options->stall_seconds, 60);
-	http.cancelled = options->cancelled;
-	http.arg = options->arg;
+	c->cancelled = options->cancelled;
+	c->arg = options->arg;
+	http.cancelled = is_cancelled;
+	http.arg = c;
 	c->http = omb_http_new(&http);
 	c->policy.tries = or_default(options->tries, 8);
 	c->policy.first = or_default(options->retry_first, 200);
 	c->policy.longest = 20000;
 	c->policy.seconds = or_default(options->retry_seconds, 120);
-	c->policy.cancelled = options->cancelled;
-	c->policy.arg = options->arg;
+	c->policy.cancelled = is_cancelled;
+	c->policy.arg = c;
 	c->prefix = options->prefix != NULL && *options->prefix != '\0' ?
 					omb_format("%s/", options->prefix) :
 					omb_strdup("");
@@ -119,13 +154,19 @@ omb_cloud_client_new(const omb_cloud_provider *provider, void *own,
 }
 
 void
+omb_cloud_client_stop(omb_cloud_client *client)
+{
+	client->stopped = true;
+}
+
+void
 omb_cloud_client_free(omb_cloud_client *client)
 {
 	size_t i;
 
 	if (client == NULL)
 		return;
-	for (i = 0; i < sizeof(client->option) / sizeof(char *); i++)
+	for (i = 0; i < OMB_CLOUD_OPTIONS; i++)
 		free(client->option[i]);
 	client->provider->free_own(client->own);
 	omb_http_free(client->http);
@@ -147,6 +188,8 @@ omb_cloud_client_option(omb_cloud_client *client, const char *name,
 		return;
 	while (client->option[i] != NULL)
 		i++;
+	if (i == OMB_CLOUD_OPTIONS - 1)
+		abort(); /* a provider's mistake */
 	client->option[i] = omb_format("%s: %s", name, value);
 }
 
@@ -498,10 +541,18 @@ omb_cloud_do(omb_cloud_client *client, const omb_cloud_call *call,
 {
 	omb_cloud_attempt a = { .client = client, .call = call, .answer = answer };
 	learned known = { false, false };
+	uint8_t digest[OMB_SHA256_SIZE];
 	omb_retry retry;
 	next_step step;
 	size_t before;
 
+	/* once, and not while others wait to sign theirs */
+	if (client->provider->signs_body)
+	{
+		omb_sha256(call->body_len > 0 ? call->body : "", call->body_len,
+				   digest);
+		(void) omb_hex_format(digest, sizeof(digest), a.hash);
+	}
 	omb_retry_begin(&retry, &client->policy);
 	for (;;)
 	{

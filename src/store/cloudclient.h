@@ -9,6 +9,7 @@
 #ifndef OMB_STORE_CLOUDCLIENT_H
 #define OMB_STORE_CLOUDCLIENT_H
 
+#include "codec/crypto.h"
 #include "store/cloudxml.h"
 #include "store/credentials.h"
 #include "store/http.h"
@@ -17,7 +18,8 @@
 
 #include <pthread.h>
 
-#define OMB_CLOUD_CALL_HEADERS 10
+#define OMB_CLOUD_CALL_HEADERS 12
+#define OMB_CLOUD_OPTIONS 6 /* headers that all new objects of a store get */
 /* Objects removed by one request. */
 #define OMB_CLOUD_BATCH 1000
 #define OMB_CLOUD_HEADERS (OMB_CLOUD_CALL_HEADERS + 8)
@@ -59,8 +61,9 @@ typedef struct omb_cloud_attempt
 	omb_cloud_client *client;
 	const omb_cloud_call *call;
 	omb_cloud_answer *answer;
-	size_t done;   /* bytes read by tries before */
-	int64_t time;  /* that is signed */
+	size_t done;						/* bytes read by tries before */
+	int64_t time;						/* that is signed */
+	char hash[2 * OMB_SHA256_SIZE + 1]; /* of the body, where it is signed */
 	unsigned keys; /* which keys signed it, omb_cloud_client.keys_read */
 	char *region;  /* the provider's own: what it took the bucket to be in */
 	omb_buf url;   /* made by the provider, as is: */
@@ -98,6 +101,7 @@ typedef struct omb_cloud_provider
 	const char *mark;		 /* name of the header for the upload's mark */
 	const char *create_only; /* header: fail where an object is there */
 	const char *absent;		 /* code of the error: no such object */
+	bool signs_body;		 /* omb_cloud_attempt.hash is needed */
 	uint64_t part_size;		 /* at least so much is in a part */
 	unsigned parts_max;
 
@@ -184,7 +188,10 @@ struct omb_cloud_client
 	char *location; /* "scheme://..", for messages */
 	char *prefix;	/* "prefix/", or "" */
 	char *credentials_file;
-	char *option[4]; /* headers of new objects; NULL where there is none */
+	bool (*cancelled)(void *arg);
+	void *arg;
+	volatile bool stopped;
+	char *option[OMB_CLOUD_OPTIONS]; /* headers of new objects, then NULL */
 	bool sole_user;
 	uint64_t part_size;
 	pthread_mutex_t lock; /* for what follows, and what is in own */
@@ -201,6 +208,8 @@ extern omb_cloud_client *omb_cloud_client_new(
 /* New objects get this header, when value is none of NULL. */
 extern void omb_cloud_client_option(omb_cloud_client *client, const char *name,
 									const char *value);
+/* Whatever is being asked ends soon, and nothing is asked any more. */
+extern void omb_cloud_client_stop(omb_cloud_client *client);
 extern void omb_cloud_client_free(omb_cloud_client *client);
 
 /*
@@ -209,6 +218,12 @@ extern void omb_cloud_client_free(omb_cloud_client *client);
  */
 extern omb_status omb_cloud_endpoint(const char *endpoint, char **scheme,
 									 char **host, omb_error *err);
+
+/*
+ * May a secret be sent to that URL as it is? With TLS, or to this machine
+ * itself; else OMB_REFUSED.
+ */
+extern omb_status omb_cloud_is_private(const char *url, omb_error *err);
 
 /* May it be in a header? No byte of it ends one. NULL may. */
 extern bool omb_cloud_is_word(const char *text);

@@ -28,8 +28,6 @@
 /* Sent whole: what takes so long, and never more, as it is in memory. */
 #define WHOLE_SECONDS 4
 #define WHOLE_MAX ((uint64_t) 48 * 1024 * 1024)
-/* Headers that all new objects of a store get. */
-#define OPTIONS (sizeof(((omb_cloud_client *) NULL)->option) / sizeof(char *))
 /* Smaller bodies tell more of the way than of how wide it is. */
 #define RATE_BYTES ((size_t) 1024 * 1024)
 
@@ -244,7 +242,7 @@ add_options(const cloud_upload *u, const char *mark, const char **header)
 	size_t i;
 
 	header[count++] = mark;
-	for (i = 0; i < OPTIONS && option[i] != NULL; i++)
+	for (i = 0; i < OMB_CLOUD_OPTIONS && option[i] != NULL; i++)
 		header[count++] = option[i];
 	return count;
 }
@@ -392,7 +390,7 @@ put_in_parts(cloud_upload *u, const char *name, const char *mark,
 	omb_cloud_client *client = u->uploader->client;
 	const omb_cloud_provider *provider = client->provider;
 	omb_cloud_call call = { .action = "store object", .name = name };
-	const char *header[OPTIONS + 1];
+	const char *header[OMB_CLOUD_OPTIONS + 1];
 	omb_cloud_parts parts = {
 		.name = name, .mark = u->mark, .header = header, .size = u->size
 	};

@@ -69,6 +69,8 @@ have_token(omb_cloud_attempt *a, omb_error *err)
 	omb_cloud_client *client = a->client;
 	omb_gcs_bucket *b = client->own;
 
+	if (omb_cloud_is_private(omb_buf_text(&a->url), err) != OMB_OK)
+		return err->status;
 	if (b->token.text == NULL || b->token_keys != client->keys_read ||
 		b->token.until - a->time < TOKEN_LEFT)
 	{
@@ -141,6 +143,9 @@ gcs_explain(const omb_cloud_answer *answer, omb_error *err)
 							"whether it still exists.");
 	else if (strcmp(answer->error.code, "NoSuchBucket") == 0)
 		omb_error_hint(err, "Check the name of the bucket, or create it.");
+	else if (answer->http.status == 403 &&
+			 strstr(answer->error.message, "cannot be deleted") != NULL)
+		err->status = OMB_REFUSED; /* a retention policy, or a hold */
 	else if (answer->http.status == 403 || answer->http.status == 401)
 		omb_error_hint(err,
 					   "The account of the key needs storage.objects.create, "

@@ -6,6 +6,7 @@
 #include "base/base64.h"
 #include "base/text.h"
 #include "codec/crypto.h"
+#include "store/cloudclient.h"
 #include "store/jsonread.h"
 #include "store/retry.h"
 
@@ -151,6 +152,13 @@ ask(omb_http *http, const char *json, int64_t now, omb_http_response *response,
 	if (claim == NULL)
 	{
 		response->failure = OMB_HTTP_OTHER;
+		return err->status;
+	}
+	if (omb_cloud_is_private(url, err) != OMB_OK)
+	{
+		response->failure = OMB_HTTP_OTHER;
+		wipe(claim);
+		free(url);
 		return err->status;
 	}
 	body = omb_format("grant_type=urn%%3Aietf%%3Aparams%%3Aoauth%%3A"

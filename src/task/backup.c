@@ -13,7 +13,7 @@
 #include "pgfmt/walname.h"
 #include "repo/claim.h"
 #include "repo/walobject.h"
-#include "task/gather.h"
+#include "task/files.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +40,8 @@ struct omb_backup
 	uint32_t claim;
 	omb_backup_info info;
 	omb_fingerprinter *fingerprinter;
-	omb_parent *parent; /* or NULL */
+	omb_parent *parent;		 /* or NULL */
+	omb_parent *file_parent; /* of the application's files, or NULL */
 	omb_gather *gather;
 	omb_backup_progress progress;
 	int64_t progress_sent;
@@ -330,6 +331,23 @@ choose_parent(omb_backup *backup, omb_error *err)
 	return OMB_OK;
 }
 
+static void
+describe_gather(omb_backup *backup, omb_gather_config *gather)
+{
+	const omb_backup_config *config = &backup->config;
+
+	memset(gather, 0, sizeof(*gather));
+	gather->repo = backup->repo;
+	gather->fingerprinter = backup->fingerprinter;
+	gather->compression = config->compression;
+	gather->jobs = config->jobs;
+	gather->max_read_rate = config->max_read_rate;
+	gather->info = &backup->info;
+	gather->progress = gather_progress;
+	gather->warn = warn_gather;
+	gather->arg = backup;
+}
+
 omb_status
 omb_backup_copy(omb_backup *backup, uint64_t start_lsn,
 				uint32_t start_timeline, int64_t start_time, omb_error *err)
@@ -345,19 +363,10 @@ omb_backup_copy(omb_backup *backup, uint64_t start_lsn,
 	backup->info.start_time = start_time;
 	if (choose_parent(backup, err) != OMB_OK)
 		return err->status;
-	memset(&gather, 0, sizeof(gather));
-	gather.repo = backup->repo;
-	gather.fingerprinter = backup->fingerprinter;
-	gather.compression = config->compression;
-	gather.jobs = config->jobs;
+	describe_gather(backup, &gather);
 	gather.verify_pages = config->data_checksums;
 	gather.start_lsn = start_lsn;
-	gather.max_read_rate = config->max_read_rate;
 	gather.parent = backup->parent;
-	gather.info = &backup->info;
-	gather.progress = gather_progress;
-	gather.warn = warn_gather;
-	gather.arg = backup;
 	if (omb_gather_new(&gather, &backup->gather, err) != OMB_OK)
 		return err->status;
 	backup->counting =
@@ -371,9 +380,43 @@ omb_backup_copy(omb_backup *backup, uint64_t start_lsn,
 	/* pg_control last, from memory because it must be read untorn */
 	if (omb_walk(&walk, err) == OMB_OK &&
 		read_control(config->pgdata, &bytes, &control, err) == OMB_OK)
-		(void) omb_gather_finish(backup->gather, PG_CONTROL, &bytes, err);
+		(void) omb_gather_add_last(backup->gather, PG_CONTROL, &bytes, err);
 	omb_buf_free(&bytes);
 	report(backup, true);
+	return err->status;
+}
+
+/* ---- the application's files ---- */
+
+/*
+ * They always build upon what there is, also in a full backup: what cannot be
+ * seen just now is kept.
+ */
+static omb_status
+copy_files(omb_backup *backup, omb_error *err)
+{
+	const omb_backup_config *config = &backup->config;
+	omb_files_config files;
+
+	if (config->file_set_count == 0)
+		return OMB_OK;
+	backup->progress.phase = OMB_PHASE_FILES;
+	report(backup, true);
+	memset(&files, 0, sizeof(files));
+	files.set = config->file_set;
+	files.count = config->file_set_count;
+	files.pgdata = config->pgdata;
+	files.repository = omb_repository_directory(backup->repo);
+	files.gather = backup->gather;
+	files.info = &backup->info;
+	files.warn = warn_walk;
+	files.arg = backup;
+	if (omb_parent_open_files(backup->repo, backup->fingerprinter,
+							  &backup->info, warn_walk, backup,
+							  &backup->file_parent, err) == OMB_OK &&
+		omb_gather_set_parent(backup->gather, backup->file_parent, err) ==
+			OMB_OK)
+		(void) omb_files_gather(&files, err);
 	return err->status;
 }
 
@@ -447,22 +490,11 @@ prove_wal(omb_backup *backup, omb_error *err)
 	return err->status;
 }
 
-omb_status
-omb_backup_commit(omb_backup *backup, uint64_t stop_lsn,
-				  uint32_t stop_timeline, int64_t stop_time,
-				  const char *backup_label, const char *tablespace_map,
-				  const omb_backup_info **info, omb_error *err)
+static omb_status
+commit(omb_backup *backup, const char *keep_cache, omb_error *err)
 {
 	uint32_t claim;
 
-	backup->info.stop_lsn = stop_lsn;
-	backup->info.stop_timeline = stop_timeline;
-	backup->info.stop_time = stop_time;
-	backup->info.backup_label = omb_strdup(backup_label);
-	backup->info.tablespace_map = omb_strdup(tablespace_map);
-	*info = &backup->info;
-	if (prove_wal(backup, err) != OMB_OK)
-		return err->status;
 	/* another server may have taken over while we copied */
 	if (omb_repository_check(backup->repo, err) != OMB_OK ||
 		omb_claim_number(backup->repo, &claim, err) != OMB_OK)
@@ -473,7 +505,54 @@ omb_backup_commit(omb_backup *backup, uint64_t stop_lsn,
 							 "the backup");
 	backup->progress.phase = OMB_PHASE_COMMIT;
 	report(backup, true);
-	return omb_gather_commit(backup->gather, err);
+	return omb_gather_commit(backup->gather, keep_cache, err);
+}
+
+omb_status
+omb_backup_commit(omb_backup *backup, uint64_t stop_lsn,
+				  uint32_t stop_timeline, int64_t stop_time,
+				  const char *backup_label, const char *tablespace_map,
+				  const omb_backup_info **info, omb_error *err)
+{
+	backup->info.stop_lsn = stop_lsn;
+	backup->info.stop_timeline = stop_timeline;
+	backup->info.stop_time = stop_time;
+	backup->info.backup_label = omb_strdup(backup_label);
+	backup->info.tablespace_map = omb_strdup(tablespace_map);
+	*info = &backup->info;
+	if (copy_files(backup, err) != OMB_OK ||
+		omb_gather_finish(backup->gather, err) != OMB_OK ||
+		prove_wal(backup, err) != OMB_OK)
+		return err->status;
+	return commit(backup, NULL, err);
+}
+
+omb_status
+omb_backup_files(omb_backup *backup, const omb_backup_info **out,
+				 omb_error *err)
+{
+	omb_backup_info *info = &backup->info;
+	omb_gather_config gather;
+	char base[OMB_BACKUP_ID_MAX];
+
+	*out = info;
+	(void) strncpy(info->kind, OMB_BACKUP_FILES, sizeof(info->kind) - 1);
+	info->wal_segment_size = 0;
+	info->data_checksums = false;
+	info->boot_id = omb_boot_id();
+	info->clock_offset = omb_clock_offset();
+	info->start_time = omb_time_now();
+	describe_gather(backup, &gather);
+	if (omb_gather_new(&gather, &backup->gather, err) != OMB_OK ||
+		copy_files(backup, err) != OMB_OK ||
+		omb_gather_finish(backup->gather, err) != OMB_OK ||
+		omb_parent_newest_base(backup->repo, base, err) != OMB_OK)
+		return err->status;
+	if (backup->file_parent != NULL)
+		info->parent = omb_strdup(omb_parent_info(backup->file_parent)->id);
+	info->stop_time = omb_time_now();
+	/* pages of the database are compared with its last backup */
+	return commit(backup, base, err);
 }
 
 void
@@ -488,6 +567,7 @@ omb_backup_free(omb_backup *backup)
 	}
 	omb_gather_free(backup->gather);
 	omb_parent_free(backup->parent);
+	omb_parent_free(backup->file_parent);
 	omb_fingerprinter_free(backup->fingerprinter);
 	omb_backup_info_clear(&backup->info);
 	omb_store_unlock(backup->lock);

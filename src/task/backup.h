@@ -1,15 +1,18 @@
 /*
- * backup.h: taking a base backup, in the steps that the server sets.
+ * backup.h: taking a base backup, in the steps that the server sets, or one of
+ * the application's files only.
  */
 #ifndef OMB_TASK_BACKUP_H
 #define OMB_TASK_BACKUP_H
 
 #include "codec/compress.h"
 #include "repo/manifest.h"
+#include "task/filewalk.h"
 
 typedef enum omb_backup_phase
 {
 	OMB_PHASE_COPY,
+	OMB_PHASE_FILES,
 	OMB_PHASE_WAL,
 	OMB_PHASE_COMMIT
 } omb_backup_phase;
@@ -45,6 +48,8 @@ typedef struct omb_backup_config
 	uint32_t archive_timeout; /* seconds without a new archived segment */
 	const char *const *config_file;
 	size_t config_count;
+	const omb_file_set *file_set; /* the application's files */
+	size_t file_set_count;
 
 	void (*progress)(const omb_backup_progress *progress, void *arg);
 	/* file and block are NULL and 0 unless a page is damaged */
@@ -66,7 +71,8 @@ extern omb_status omb_backup_copy(omb_backup *backup, uint64_t start_lsn,
 								  omb_error *err);
 
 /*
- * After pg_backup_stop: prove that all WAL from start to stop is in the
+ * After pg_backup_stop: copy the application's files, so that what the
+ * database refers to at its stop is there; prove that all WAL from start to stop is in the
  * repository, waiting for it, and write the manifest. facts gets the backup's.
  */
 extern omb_status omb_backup_commit(omb_backup *backup, uint64_t stop_lsn,
@@ -75,6 +81,13 @@ extern omb_status omb_backup_commit(omb_backup *backup, uint64_t stop_lsn,
 									const char *tablespace_map,
 									const omb_backup_info **info,
 									omb_error *err);
+/*
+ * Instead of the two: copy the application's files alone and commit them as a
+ * manifest of kind OMB_BACKUP_FILES.
+ */
+extern omb_status omb_backup_files(omb_backup *backup,
+								   const omb_backup_info **info,
+								   omb_error *err);
 extern void omb_backup_free(omb_backup *backup);
 
 #endif

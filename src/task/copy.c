@@ -391,9 +391,12 @@ copy_span(omb_copy_unit *unit, const omb_copy_context *context,
 		rc = omb_pread_full(unit->fd, worker->buffer, part, (off_t) offset);
 		if (rc < 0)
 		{
-			(void) omb_error_set_errno(&unit->error, errno,
-									   "could not read file \"%s\"",
-									   unit->item[0].source);
+			if (unit->is_set)
+				unit->item[0].unreadable = errno;
+			else
+				(void) omb_error_set_errno(&unit->error, errno,
+										   "could not read file \"%s\"",
+										   unit->item[0].source);
 			return;
 		}
 		n = (size_t) rc;
@@ -412,31 +415,74 @@ copy_span(omb_copy_unit *unit, const omb_copy_context *context,
 
 /* ---- batches of small files ---- */
 
+int
+omb_copy_open(const omb_copy_item *item, struct stat *st)
+{
+	int fd;
+
+	if (item->entry.root != OMB_ROOT_FILES)
+		fd = open(item->source, O_RDONLY | O_CLOEXEC);
+	else
+		/* a pipe that took the file's name must not hold us up */
+		fd = omb_open_below(item->directory, item->source + item->below,
+							O_RDONLY | O_NONBLOCK, 0);
+	if (fd >= 0 && fstat(fd, st) == 0 &&
+		(S_ISREG(st->st_mode) || item->entry.root != OMB_ROOT_FILES))
+		return fd;
+	if (fd >= 0)
+	{
+		(void) close(fd);
+		errno = ENOENT;
+	}
+	if (item->entry.root == OMB_ROOT_FILES &&
+		(errno == ENOTDIR || errno == ELOOP || errno == ENXIO))
+		errno = ENOENT;
+	return -1;
+}
+
+bool
+omb_copy_changed(int fd, const struct stat *st)
+{
+	struct stat now;
+
+	return fstat(fd, &now) != 0 || now.st_size != st->st_size ||
+		   omb_nanoseconds(&now.st_mtim) != omb_nanoseconds(&st->st_mtim) ||
+		   omb_nanoseconds(&now.st_ctim) != omb_nanoseconds(&st->st_ctim);
+}
+
 /* Read a small file behind what is in the buffer already. */
 static void
 read_small(omb_copy_unit *unit, const omb_copy_context *context,
 		   omb_copy_worker *worker, int number, size_t used)
 {
 	omb_copy_item *item = &unit->item[number];
+	bool is_set = item->entry.root == OMB_ROOT_FILES;
 	uint8_t *data = worker->buffer + used;
 	struct stat st;
 	ssize_t n = 0;
-	int fd = open(item->source, O_RDONLY | O_CLOEXEC);
+	int fd = omb_copy_open(item, &st);
 
 	if (fd < 0 && errno == ENOENT)
 	{
 		item->vanished = true;
 		return;
 	}
-	if (fd < 0 || fstat(fd, &st) != 0 ||
+	if (fd < 0 ||
 		(n = omb_pread_full(fd, data, (size_t) item->entry.size, 0)) < 0)
 	{
-		(void) omb_error_set_errno(&unit->error, errno,
-								   "could not read file \"%s\"", item->source);
+		if (is_set)
+			item->unreadable = errno;
+		else
+			(void) omb_error_set_errno(&unit->error, errno,
+									   "could not read file \"%s\"",
+									   item->source);
 		if (fd >= 0)
 			(void) close(fd);
 		return;
 	}
+	/* no WAL makes a file of a set whole */
+	if (is_set)
+		item->changed = n != st.st_size || omb_copy_changed(fd, &st);
 	/* it may have shrunk; what it grew by is in the WAL */
 	item->entry.size = (uint64_t) n;
 	item->entry.mtime = omb_nanoseconds(&st.st_mtim);
@@ -493,11 +539,13 @@ copy_batch(omb_copy_unit *unit, const omb_copy_context *context,
 		is_stored[i] = false;
 		if (item->entry.type != OMB_ENTRY_FILE || item->is_taken)
 			continue;
-		if (item->entry.size > 0)
+		if (item->entry.size > 0 || item->entry.root == OMB_ROOT_FILES)
 			read_small(unit, context, worker, i, used);
 		if (unit->error.status != OMB_OK)
 			return;
-		if (item->vanished || item->entry.size == 0 ||
+		/* what changed is read again by the collecting thread */
+		if (item->vanished || item->unreadable != 0 || item->changed ||
+			item->entry.size == 0 ||
 			compare_small(context, item, worker->buffer + used))
 			continue;
 		is_stored[i] = true;
@@ -545,17 +593,25 @@ omb_copy_process(void *arg, int number, void *context_arg)
 }
 
 void
+omb_copy_item_clear(omb_copy_item *item)
+{
+	omb_entry_clear(&item->entry);
+	free(item->source);
+	free(item->fingerprint);
+	free(item->old);
+	if (item->kept != NULL)
+		omb_entry_clear(item->kept);
+	free(item->kept);
+	memset(item, 0, sizeof(*item));
+}
+
+void
 omb_copy_unit_clear(omb_copy_unit *unit)
 {
 	int i;
 
 	for (i = 0; i < OMB_COPY_BATCH; i++)
-	{
-		omb_entry_clear(&unit->item[i].entry);
-		free(unit->item[i].source);
-		free(unit->item[i].fingerprint);
-		free(unit->item[i].old);
-	}
+		omb_copy_item_clear(&unit->item[i]);
 	omb_entry_clear(&unit->part);
 	free(unit->old);
 	free(unit->damaged);

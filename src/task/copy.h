@@ -47,6 +47,13 @@ typedef struct omb_copy_item
 	bool is_taken; /* over from the parent, unread; the entry is complete */
 	bool vanished;
 
+	/* root FILES: see omb_walk_item; the worker tells what went wrong */
+	int directory;
+	size_t below;
+	bool changed;	 /* while it was read */
+	int unreadable;	 /* errno, or 0 */
+	omb_entry *kept; /* what the parent has; owned, or NULL */
+
 	/*
 	 * Fingerprints, owned, NULL when not known: of a file that is taken or
 	 * compared the parent's, and after the work the file's own.
@@ -66,7 +73,9 @@ typedef struct omb_copy_unit
 	uint64_t planned; /* bytes of the batch's files, as they were listed */
 	size_t weight;	  /* extents and fingerprints that the batch carries */
 
-	int fd; /* of a large file, or -1 */
+	int fd;		  /* of a large file, or -1 */
+	bool is_set;  /* a file of a set, */
+	bool is_copy; /* or rather a copy of one */
 	bool first;
 	bool last;
 	uint64_t offset;
@@ -92,7 +101,16 @@ typedef struct omb_copy_unit
 	size_t damaged_cap;
 } omb_copy_unit;
 
-/* Free what a unit holds. */
+/*
+ * Open the file of an item; a file of a set without following any link. -1
+ * with errno; ENOENT for what is no regular file any more.
+ */
+extern int omb_copy_open(const omb_copy_item *item, struct stat *st);
+/* Has the file changed since st? */
+extern bool omb_copy_changed(int fd, const struct stat *st);
+
+/* Free what a unit or an item holds. */
+extern void omb_copy_item_clear(omb_copy_item *item);
 extern void omb_copy_unit_clear(omb_copy_unit *unit);
 
 /* What belongs to one worker. */

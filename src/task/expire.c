@@ -176,6 +176,22 @@ tell_backups(expire *e)
 	}
 }
 
+static void
+tell_files(expire *e)
+{
+	size_t i;
+
+	for (i = 0; i < e->plan.files_count; i++)
+	{
+		const omb_retain_files *files = &e->plan.files[i];
+
+		*(files->keep ? &e->result->files_kept : &e->result->files_dropped) +=
+			1;
+		tell(e, "files", files->id, files->keep ? "keep" : "drop",
+			 files->reason);
+	}
+}
+
 static char *
 name_range(const char *first, const char *last)
 {
@@ -348,6 +364,7 @@ static omb_status
 tell_all(expire *e, omb_error *err)
 {
 	tell_backups(e);
+	tell_files(e);
 	if (omb_store_list(e->config->repo->store, OMB_WAL_FOLDER, true, tell_wal,
 					   e, err) != OMB_OK)
 		return err->status;
@@ -371,6 +388,19 @@ find_backup(expire *e, const char *id)
 	return NULL;
 }
 
+static omb_retain_files *
+find_files(expire *e, const char *id)
+{
+	size_t i;
+
+	for (i = 0; i < e->plan.files_count; i++)
+	{
+		if (strcmp(e->plan.files[i].id, id) == 0)
+			return &e->plan.files[i];
+	}
+	return NULL;
+}
+
 /* A backup whose manifest cannot be removed stays, with all that it needs. */
 static void
 manifest_done(const char *name, uint64_t size, const omb_error *refused,
@@ -384,7 +414,19 @@ manifest_done(const char *name, uint64_t size, const omb_error *refused,
 		return;
 	backup = find_backup(e, revision.id);
 	e->result->locked++;
-	if (!backup->keep)
+	if (backup == NULL)
+	{
+		omb_retain_files *files = find_files(e, revision.id);
+
+		if (!files->keep)
+		{
+			files->keep = true;
+			e->result->files_dropped--;
+			e->result->files_kept++;
+			tell(e, "files", files->id, "keep", refused->message);
+		}
+	}
+	else if (!backup->keep)
 	{
 		backup->keep = true;
 		e->result->backups_dropped--;
@@ -411,9 +453,11 @@ remove_revision(const omb_revision *revision, void *arg, omb_error *err)
 {
 	expire *e = arg;
 	const omb_retain_backup *backup = find_backup(e, revision->id);
+	const omb_retain_files *files = find_files(e, revision->id);
 	char *name;
 
-	if (backup == NULL || backup->keep)
+	/* one that came since is in neither list */
+	if ((backup == NULL || backup->keep) && (files == NULL || files->keep))
 		return OMB_OK;
 	name = omb_revision_name(revision->id, revision->number);
 	(void) omb_removal_add(e->removal, name, revision->size, err);
@@ -536,7 +580,9 @@ omb_expire(const omb_expire_config *config, omb_expire_result *result,
 		count_wal(&e, err) == OMB_OK)
 	{
 		omb_retain_decide(&e.plan);
-		if (drop_early(&e, err) == OMB_OK && tell_all(&e, err) == OMB_OK &&
+		if (drop_early(&e, err) == OMB_OK)
+			omb_retain_decide_files(&e.plan);
+		if (err->status == OMB_OK && tell_all(&e, err) == OMB_OK &&
 			!config->dry_run && remove_all(&e, err) == OMB_OK &&
 			omb_watermark_expire(config->repo, err) == OMB_OK)
 			(void) prune(config, lock, err);

@@ -52,6 +52,8 @@ typedef struct omb_expire_result
 {
 	uint64_t backups_kept;
 	uint64_t backups_dropped;
+	uint64_t files_kept; /* backups of the application's files alone */
+	uint64_t files_dropped;
 	uint64_t backups_early; /* of these: for lack of space */
 	uint64_t wal_kept;		/* files */
 	uint64_t wal_dropped;

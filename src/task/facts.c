@@ -10,6 +10,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+static omb_status
+add_files(omb_repository *repo, const char *id, omb_retain_plan *plan,
+		  omb_error *err)
+{
+	omb_retain_files *added = omb_retain_add_files(plan);
+	omb_pin pin;
+
+	memcpy(added->id, id, strlen(id) + 1);
+	if (omb_pin_read(repo, id, &pin, err) == OMB_OK && pin.pinned)
+	{
+		added->pin = pin.reason;
+		pin.reason = NULL;
+	}
+	omb_pin_clear(&pin);
+	return err->status;
+}
+
 omb_status
 omb_facts_add_backup(omb_repository *repo, const char *id,
 					 omb_retain_plan *plan, omb_error *err)
@@ -20,6 +37,11 @@ omb_facts_add_backup(omb_repository *repo, const char *id,
 
 	if (omb_manifest_open(repo, id, &manifest, err) != OMB_OK)
 		return err->status;
+	if (!omb_backup_is_base(&manifest->info))
+	{
+		omb_manifest_close(manifest);
+		return add_files(repo, id, plan, err);
+	}
 	added = omb_retain_add(plan);
 	memcpy(added->id, manifest->info.id, sizeof(added->id));
 	added->stop_time = manifest->info.stop_time;

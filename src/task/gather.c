@@ -1,16 +1,17 @@
 /*
- * gather.c: filling units from the walk, collecting them into the manifest.
+ * gather.c: filling units from the walk; gathercollect.c collects them into
+ * the manifest.
  */
-#include "task/gather.h"
+#include "task/gatherstate.h"
 
 #include "base/crc32c.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "repo/pagecache.h"
-#include "task/copy.h"
+#include "task/sqlitecopy.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,29 +21,29 @@
 /* Blobs of the parent that a worker keeps; it goes through them in order. */
 #define BLOBS_KEPT 8
 
-struct omb_gather
+void
+omb_gather_add_worker(omb_gather *gather, int i)
 {
-	omb_gather_config config;
-	omb_manifest_writer *manifest;
-	omb_pack_table *packs;
-	omb_unfinished *journal;
-	omb_leftovers *leftovers;
-	omb_page_cache_writer *cache;
-	size_t depth;
-	omb_pipeline *pipe;
-	omb_copy_context context;
-	uint32_t *number; /* of the parent's packs in this manifest, and 1 */
+	omb_copy_worker *worker = omb_calloc(1, sizeof(*worker));
 
-	omb_copy_unit *batch; /* being filled, or NULL */
-	omb_entry large;	  /* the large file whose spans are collected */
-	uint64_t *large_fingerprint;
-	size_t large_count;
-	size_t large_cap;
+	worker->writer = omb_pack_writer_new(
+		gather->config.repo, &gather->config.compression, gather->packs);
+	worker->reader = omb_blob_reader_new(gather->config.repo, BLOBS_KEPT);
+	worker->coder = omb_coder_new(NULL);
+	gather->context.worker[i] = worker;
+}
 
-	uint64_t bytes;
-	uint64_t files;
-	uint64_t stored;
-};
+/* The parent whose files are asked for from now on, or NULL. */
+static void
+set_parent(omb_gather *gather, omb_parent *parent)
+{
+	free(gather->number);
+	gather->number = parent == NULL ? NULL :
+									  omb_calloc(omb_parent_pack_count(parent),
+												 sizeof(uint32_t));
+	gather->config.parent = parent;
+	gather->context.parent = parent;
+}
 
 omb_status
 omb_gather_new(const omb_gather_config *config, omb_gather **out,
@@ -66,199 +67,22 @@ omb_gather_new(const omb_gather_config *config, omb_gather **out,
 	omb_pack_table_set_journal(gather->packs, gather->journal);
 	omb_page_cache_create(config->repo, config->fingerprinter,
 						  config->info->id, &gather->cache);
-	if (config->parent != NULL)
-		gather->number = omb_calloc(omb_parent_pack_count(config->parent),
-									sizeof(uint32_t));
+	set_parent(gather, config->parent);
 	gather->context.verify_pages = config->verify_pages;
 	gather->context.start_lsn = config->start_lsn;
 	gather->context.throttle = omb_throttle_new(config->max_read_rate);
 	gather->context.fingerprinter = config->fingerprinter;
-	gather->context.parent = config->parent;
 	gather->context.leftovers = gather->leftovers;
 	gather->context.worker =
-		omb_calloc((size_t) config->jobs, sizeof(omb_copy_worker *));
+		omb_calloc((size_t) config->jobs + 1, sizeof(omb_copy_worker *));
 	for (i = 0; i < config->jobs; i++)
-	{
-		omb_copy_worker *worker = omb_calloc(1, sizeof(*worker));
-
-		worker->writer = omb_pack_writer_new(
-			config->repo, &config->compression, gather->packs);
-		worker->reader = omb_blob_reader_new(config->repo, BLOBS_KEPT);
-		worker->coder = omb_coder_new(NULL);
-		gather->context.worker[i] = worker;
-	}
+		omb_gather_add_worker(gather, i);
 	gather->depth = (size_t) (8 + 4 * config->jobs);
 	gather->pipe =
 		omb_pipeline_new(config->jobs, gather->depth, sizeof(omb_copy_unit),
 						 omb_copy_process, &gather->context);
 	*out = gather;
 	return OMB_OK;
-}
-
-/* ---- collecting ---- */
-
-static void
-add_damage(omb_gather *gather, omb_entry *entry, uint32_t block)
-{
-	char *message =
-		omb_format("page verification failed in file \"%s\", block %u",
-				   entry->path, block);
-
-	entry->damaged = omb_realloc(entry->damaged, (entry->damaged_count + 1) *
-													 sizeof(uint32_t));
-	entry->damaged[entry->damaged_count++] = block;
-	gather->config.info->damaged_pages++;
-	gather->config.warn(message, entry->path, block, gather->config.arg);
-	free(message);
-}
-
-/* Give packs that are the parent's their numbers in this manifest. */
-static void
-renumber(omb_gather *gather, omb_entry *entry)
-{
-	size_t i;
-
-	for (i = 0; i < entry->extent_count; i++)
-	{
-		omb_extent *extent = &entry->extent[i];
-		uint32_t old;
-
-		if (extent->is_zero || (extent->blob.pack & OMB_COPY_OLD) == 0)
-			continue;
-		old = extent->blob.pack & ~OMB_COPY_OLD;
-		if (gather->number[old] == 0)
-			gather->number[old] =
-				1 + omb_pack_table_add(
-						gather->packs,
-						omb_parent_pack(gather->config.parent, old));
-		extent->blob.pack = gather->number[old] - 1;
-	}
-}
-
-static omb_status
-add_entry(omb_gather *gather, omb_entry *entry, const uint64_t *fingerprint,
-		  size_t count, omb_error *err)
-{
-	if (entry->type == OMB_ENTRY_FILE)
-	{
-		gather->config.info->files++;
-		gather->config.info->bytes += entry->size;
-		gather->files++;
-		if (fingerprint != NULL)
-			omb_page_cache_add(gather->cache, entry->root, entry->path,
-							   fingerprint, count);
-	}
-	renumber(gather, entry);
-	(void) omb_manifest_add(gather->manifest, entry, err);
-	omb_entry_clear(entry);
-	return err->status;
-}
-
-static omb_status
-collect_batch(omb_gather *gather, omb_copy_unit *unit, omb_error *err)
-{
-	size_t d;
-	int i;
-
-	for (i = 0; i < unit->count; i++)
-	{
-		omb_copy_item *item = &unit->item[i];
-
-		for (d = 0; d < unit->damaged_count; d++)
-		{
-			if (unit->damaged[d].item == i)
-				add_damage(gather, &item->entry, unit->damaged[d].block);
-		}
-		if (item->is_taken)
-			gather->bytes += item->entry.size;
-		if (item->vanished)
-			omb_entry_clear(&item->entry);
-		else if (err->status == OMB_OK)
-			(void) add_entry(gather, &item->entry, item->fingerprint,
-							 item->fingerprint_count, err);
-		free(item->source);
-		free(item->fingerprint);
-		free(item->old);
-		item->source = NULL;
-		item->fingerprint = NULL;
-		item->old = NULL;
-	}
-	return err->status;
-}
-
-static void
-keep_fingerprints(omb_gather *gather, const omb_copy_unit *unit)
-{
-	size_t count = omb_fingerprint_count(unit->got);
-
-	if (gather->large_count + count > gather->large_cap)
-	{
-		gather->large_cap = 2 * (gather->large_count + count);
-		gather->large_fingerprint = omb_realloc(
-			gather->large_fingerprint, gather->large_cap * sizeof(uint64_t));
-	}
-	memcpy(gather->large_fingerprint + gather->large_count, unit->fingerprint,
-		   count * sizeof(uint64_t));
-	gather->large_count += count;
-}
-
-static omb_status
-collect_span(omb_gather *gather, omb_copy_unit *unit, omb_error *err)
-{
-	omb_entry *large = &gather->large;
-	size_t i;
-
-	if (unit->first)
-	{
-		*large = unit->item[0].entry;
-		memset(&unit->item[0].entry, 0, sizeof(unit->item[0].entry));
-		large->size = 0;
-		gather->large_count = 0;
-	}
-	/* after a short span the file had ended: what follows is new */
-	if (large->size == unit->offset)
-	{
-		large->crc32c =
-			omb_crc32c_combine(large->crc32c, unit->crc32c, unit->got);
-		large->size += unit->got;
-		for (i = 0; i < unit->part.extent_count; i++)
-			omb_entry_add_extent(large, &unit->part.extent[i]);
-		for (i = 0; i < unit->damaged_count; i++)
-			add_damage(gather, large, unit->damaged[i].block);
-		keep_fingerprints(gather, unit);
-	}
-	free(unit->item[0].source);
-	unit->item[0].source = NULL;
-	if (!unit->last)
-		return OMB_OK;
-	(void) close(unit->fd);
-	return add_entry(gather, large, gather->large_fingerprint,
-					 gather->large_count, err);
-}
-
-/* Take the oldest unit when it is done, or wait for it. */
-static omb_status
-collect(omb_gather *gather, bool wait, bool *collected, omb_error *err)
-{
-	omb_copy_unit *unit = omb_pipeline_next(gather->pipe, wait);
-
-	*collected = unit != NULL;
-	if (unit == NULL)
-		return OMB_OK;
-	gather->bytes += unit->read;
-	gather->stored += unit->stored;
-	gather->config.info->bytes_read += unit->read;
-	if (unit->error.status != OMB_OK)
-		*err = unit->error;
-	else if (unit->fd >= 0)
-		(void) collect_span(gather, unit, err);
-	else
-		(void) collect_batch(gather, unit, err);
-	omb_pipeline_release(gather->pipe);
-	gather->config.info->bytes_stored = gather->stored;
-	gather->config.progress(gather->bytes, gather->files, gather->stored,
-							gather->config.arg);
-	return err->status;
 }
 
 /* ---- filling ---- */
@@ -271,15 +95,17 @@ free_unit(omb_gather *gather, omb_copy_unit **unit, omb_error *err)
 
 	do
 	{
-		if (collect(gather, false, &collected, err) != OMB_OK)
+		if (omb_gather_collect(gather, false, &collected, err) != OMB_OK)
 			return err->status;
 	} while (collected);
 	while ((*unit = omb_pipeline_slot(gather->pipe, false)) == NULL)
 	{
-		if (collect(gather, true, &collected, err) != OMB_OK)
+		if (omb_gather_collect(gather, true, &collected, err) != OMB_OK)
 			return err->status;
 	}
 	(*unit)->fd = -1;
+	(*unit)->is_set = false;
+	(*unit)->is_copy = false;
 	(*unit)->count = 0;
 	(*unit)->planned = 0;
 	(*unit)->weight = 0;
@@ -315,6 +141,13 @@ fill_item(omb_copy_item *item, const omb_walk_item *from)
 		item->entry.ctime = omb_nanoseconds(&st->st_ctim);
 		item->entry.inode = (uint64_t) st->st_ino;
 		item->entry.size = (uint64_t) st->st_size;
+	}
+	if (from->root == OMB_ROOT_FILES)
+	{
+		item->entry.uid = (uint32_t) st->st_uid;
+		item->entry.gid = (uint32_t) st->st_gid;
+		item->directory = from->directory;
+		item->below = from->below;
 	}
 	item->source = omb_strdup(from->source);
 	item->is_relation = from->is_relation;
@@ -377,31 +210,73 @@ fill_old(const omb_gather *gather, omb_copy_unit *unit, const omb_entry *old,
 		   unit->old_known * sizeof(uint64_t));
 }
 
-/* Submit a file of more than a blob span by span. */
+/*
+ * The parent's file as it would be in this manifest; NULL when some of it is
+ * lost.
+ */
+static omb_entry *
+keep_entry(const omb_gather *gather, const omb_entry *old)
+{
+	omb_entry *kept;
+	size_t i;
+
+	if (!omb_parent_is_whole(gather->config.parent, old))
+		return NULL;
+	kept = omb_calloc(1, sizeof(*kept));
+	*kept = *old;
+	kept->path = omb_strdup(old->path);
+	kept->target = old->target ? omb_strdup(old->target) : NULL;
+	kept->damaged = NULL;
+	kept->damaged_count = 0;
+	kept->extent = NULL;
+	kept->extent_count = kept->extent_cap = 0;
+	for (i = 0; i < old->extent_count; i++)
+	{
+		omb_extent extent = old_extent(gather, &old->extent[i]);
+
+		omb_entry_add_extent(kept, &extent);
+	}
+	return kept;
+}
+
+/* Open a large file, or its copy; of a set, with its facts as they are now. */
+static int
+open_large(omb_walk_item *item)
+{
+	omb_copy_item probe;
+	struct stat st;
+	int fd;
+
+	if (item->has_copy)
+		return item->copy;
+	memset(&probe, 0, sizeof(probe));
+	fill_item(&probe, item);
+	fd = omb_copy_open(&probe, &st);
+	if (fd >= 0 && item->root == OMB_ROOT_FILES)
+		item->st = st;
+	omb_copy_item_clear(&probe);
+	return fd;
+}
+
+/* Submit a file of more than a blob span by span; takes fd over. */
 static omb_status
-submit_large(omb_gather *gather, const omb_walk_item *item,
+submit_large(omb_gather *gather, const omb_walk_item *item, int fd,
 			 const omb_entry *old, const uint64_t *fingerprint, omb_error *err)
 {
 	uint64_t size = (uint64_t) item->st.st_size;
-	uint64_t offset, position = 0;
+	uint64_t offset = 0, position = 0;
 	size_t at = 0;
 	omb_copy_unit *unit;
-	int fd;
 
-	submit_batch(gather);
-	fd = open(item->source, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT)
-		return OMB_OK;
-	if (fd < 0)
-		return omb_error_set_errno(err, errno, "could not open file \"%s\"",
-								   item->source);
 	(void) posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-	for (offset = 0; offset < size; offset += OMB_COPY_SPAN)
+	do
 	{
 		/* on failure the process ends, and fd with it */
 		if (free_unit(gather, &unit, err) != OMB_OK)
 			return err->status;
 		unit->fd = fd;
+		unit->is_set = item->root == OMB_ROOT_FILES;
+		unit->is_copy = item->has_copy;
 		unit->count = 1;
 		unit->first = offset == 0;
 		unit->offset = offset;
@@ -410,12 +285,15 @@ submit_large(omb_gather *gather, const omb_walk_item *item,
 						   OMB_COPY_SPAN;
 		unit->last = offset + unit->wanted == size;
 		fill_item(&unit->item[0], item);
+		if (unit->first && unit->is_set && old != NULL)
+			unit->item[0].kept = keep_entry(gather, old);
 		if (!unit->first)
 			omb_entry_clear(&unit->item[0].entry);
 		if (old != NULL)
 			fill_old(gather, unit, old, fingerprint, &at, &position);
+		offset += unit->wanted;
 		omb_pipeline_submit(gather->pipe);
-	}
+	} while (offset < size);
 	return OMB_OK;
 }
 
@@ -465,76 +343,271 @@ prepare_compare(const omb_gather *gather, omb_copy_item *item,
 	item->old_count = old->extent_count;
 }
 
-omb_status
-omb_gather_visit(const omb_walk_item *item, void *arg, omb_error *err)
+/* A place in a batch, for a file with that many bytes to read. */
+static omb_status
+add_item(omb_gather *gather, uint64_t bytes, size_t weight,
+		 omb_copy_item **item, omb_error *err)
 {
-	omb_gather *gather = arg;
-	uint64_t size =
-		item->type == OMB_ENTRY_FILE ? (uint64_t) item->st.st_size : 0;
-	const uint64_t *fingerprint = NULL;
-	const omb_entry *old = omb_parent_find(gather->config.parent, item->root,
-										   item->path, &fingerprint);
-	bool taken;
-	size_t weight = 0;
 	omb_copy_unit *unit;
-	omb_copy_item *added;
 
-	if (old != NULL &&
-		(old->type != OMB_ENTRY_FILE || item->type != OMB_ENTRY_FILE))
-		old = NULL;
-	taken = old != NULL && omb_parent_unchanged(gather->config.parent, old,
-												&item->st, item->source);
-	if (size > OMB_BLOB_MAX && !taken)
-		return submit_large(gather, item, old, fingerprint, err);
-	if (old != NULL)
-		weight = old->extent_count + omb_fingerprint_count(old->size);
 	if (gather->batch != NULL &&
 		(gather->batch->count == OMB_COPY_BATCH ||
-		 (!taken && gather->batch->planned + size > OMB_BLOB_MAX) ||
+		 gather->batch->planned + bytes > OMB_BLOB_MAX ||
 		 gather->batch->weight + weight > WEIGHT_MAX))
 		submit_batch(gather);
 	if (gather->batch == NULL &&
 		free_unit(gather, &gather->batch, err) != OMB_OK)
 		return err->status;
 	unit = gather->batch;
-	added = &unit->item[unit->count++];
-	fill_item(added, item);
+	unit->planned += bytes;
+	unit->weight += weight;
+	*item = &unit->item[unit->count++];
+	return OMB_OK;
+}
+
+static size_t
+weight_of(const omb_entry *old)
+{
+	return old == NULL ? 0 :
+						 old->extent_count + omb_fingerprint_count(old->size);
+}
+
+/* An entry of the parent's as it is; *kept counts files. */
+static omb_status
+add_kept(omb_gather *gather, const omb_entry *old, const uint64_t *fingerprint,
+		 uint64_t *kept, omb_error *err)
+{
+	omb_entry *entry = keep_entry(gather, old);
+	omb_copy_item *item;
+
+	if (entry == NULL)
+	{
+		omb_gather_warn_file(gather,
+							 "file \"%s\" cannot be kept: what the last "
+							 "backup has of it is lost",
+							 old->path);
+		return OMB_OK;
+	}
+	if (add_item(gather, 0, weight_of(old), &item, err) == OMB_OK)
+	{
+		memset(item, 0, sizeof(*item));
+		item->entry = *entry;
+		memset(entry, 0, sizeof(*entry));
+		item->source = omb_strdup(item->entry.path);
+		item->is_taken = true;
+		if (fingerprint != NULL)
+			keep_fingerprint(item, old, fingerprint);
+		*kept += old->type == OMB_ENTRY_FILE ? 1 : 0;
+	}
+	omb_entry_clear(entry);
+	free(entry);
+	return err->status;
+}
+
+omb_status
+omb_gather_keep(omb_gather *gather, const char *path, uint64_t *files,
+				omb_error *err)
+{
+	const uint64_t *fingerprint;
+	const omb_entry *old;
+
+	*files = 0;
+	while (err->status == OMB_OK &&
+		   (old = omb_parent_next_below(gather->config.parent, OMB_ROOT_FILES,
+										path, &fingerprint)) != NULL)
+		(void) add_kept(gather, old, fingerprint, files, err);
+	return err->status;
+}
+
+/* A file of more than a blob, or a copy of one that is in use. */
+static omb_status
+visit_large(omb_gather *gather, omb_walk_item *item, const omb_entry *old,
+			const uint64_t *fingerprint, omb_error *err)
+{
+	uint64_t kept = 0;
+	char *fmt;
+	int fd;
+
+	submit_batch(gather);
+	fd = open_large(item);
+	if (fd >= 0)
+		return submit_large(gather, item, fd, old, fingerprint, err);
+	if (errno == ENOENT)
+		return OMB_OK;
+	if (item->root != OMB_ROOT_FILES)
+		return omb_error_set_errno(err, errno, "could not open file \"%s\"",
+								   item->source);
+	fmt = omb_format("could not open file \"%%s\": %s%s", strerror(errno),
+					 old ? "; kept as it was" : "");
+	omb_gather_warn_file(gather, fmt, item->source);
+	free(fmt);
+	return old == NULL ? OMB_OK :
+						 add_kept(gather, old, fingerprint, &kept, err);
+}
+
+/* Sizes of databases of SQLite are multiples of this. */
+#define SQLITE_PAGE_MIN 512
+
+/* The path of an item without any link in it, in new memory; or NULL. */
+static char *
+real_path(const omb_walk_item *item)
+{
+	const char *below = item->source + item->below;
+	const char *slash = strrchr(below, '/');
+	char *parent =
+		omb_format("%.*s", slash ? (int) (slash - below) : 0, below);
+	int fd = omb_open_below(item->directory, parent, O_PATH | O_DIRECTORY, 0);
+	char *link = omb_format("/proc/self/fd/%d", fd);
+	char target[PATH_MAX];
+	ssize_t len = fd < 0 ? -1 : readlink(link, target, sizeof(target) - 1);
+
+	if (fd >= 0)
+		(void) close(fd);
+	free(link);
+	free(parent);
+	return len <= 0 ? NULL :
+					  omb_format("%.*s/%s", (int) len, target,
+								 slash ? slash + 1 : below);
+}
+
+/*
+ * Of a database of SQLite a consistent copy is taken instead of the file,
+ * which may change while it is read. *failed when it is one and there is no
+ * copy.
+ */
+static void
+copy_database(omb_gather *gather, omb_walk_item *item, const omb_entry *old,
+			  bool *failed)
+{
+	omb_error problem = OMB_ERROR_INIT;
+	omb_copy_item probe;
+	struct stat st;
+	int fd;
+
+	*failed = false;
+	if (item->root != OMB_ROOT_FILES || item->type != OMB_ENTRY_FILE ||
+		(!item->in_use &&
+		 (item->st.st_size == 0 || item->st.st_size % SQLITE_PAGE_MIN != 0)))
+		return;
+	memset(&probe, 0, sizeof(probe));
+	fill_item(&probe, item);
+	fd = omb_copy_open(&probe, &st);
+	omb_copy_item_clear(&probe);
+	if (fd < 0)
+		return;
+	if (omb_sqlite_is(fd))
+	{
+		char *path = real_path(item);
+
+		if (path != NULL &&
+			omb_sqlite_copy(path, &item->copy, &problem) == OMB_OK &&
+			fstat(item->copy, &st) == 0)
+		{
+			item->has_copy = true;
+			item->st.st_size = st.st_size;
+		}
+		else
+		{
+			char *fmt =
+				omb_format("could not copy database \"%%s\": %s; %s",
+						   strrchr(problem.message, ':') ?
+							   strrchr(problem.message, ':') + 2 :
+							   problem.message,
+						   old ? "kept as it was" : "copied as a plain file");
+
+			*failed = true;
+			free(gather->plain_database);
+			gather->plain_database = omb_strdup(item->path);
+			gather->database_kept = old != NULL;
+			omb_gather_warn_file(gather, fmt, item->source);
+			free(fmt);
+		}
+		free(path);
+	}
+	(void) close(fd);
+}
+
+/* The log of a database goes with it only when there is no copy. */
+static bool
+needs_log(const omb_gather *gather, const omb_walk_item *item)
+{
+	const char *dash = strrchr(item->path, '-');
+	size_t len = (size_t) (dash - item->path);
+
+	return gather->plain_database != NULL &&
+		   strlen(gather->plain_database) == len &&
+		   strncmp(gather->plain_database, item->path, len) == 0;
+}
+
+omb_status
+omb_gather_visit(const omb_walk_item *from, void *arg, omb_error *err)
+{
+	omb_gather *gather = arg;
+	omb_walk_item item = *from;
+	uint64_t size =
+		item.type == OMB_ENTRY_FILE ? (uint64_t) item.st.st_size : 0;
+	const uint64_t *fingerprint = NULL;
+	const omb_entry *old = omb_parent_find(gather->config.parent, item.root,
+										   item.path, &fingerprint);
+	bool taken;
+	bool failed = false;
+	uint64_t kept = 0;
+	omb_copy_item *added;
+
+	if (old != NULL &&
+		(old->type != OMB_ENTRY_FILE || item.type != OMB_ENTRY_FILE))
+		old = NULL;
+	taken = old != NULL && !item.in_use &&
+			omb_parent_unchanged(gather->config.parent, old, &item.st,
+								 item.source);
+	if (item.is_log && !needs_log(gather, &item))
+		return OMB_OK;
+	if (!taken && !item.is_log)
+		copy_database(gather, &item, old, &failed);
+	if (item.is_log && gather->database_kept && old == NULL)
+		return OMB_OK;
+	if ((failed || (item.is_log && gather->database_kept)) && old != NULL)
+		return add_kept(gather, old, fingerprint, &kept, err);
+	if ((size > OMB_BLOB_MAX || item.has_copy) && !taken)
+		return visit_large(gather, &item, old, fingerprint, err);
+	if (add_item(gather, taken ? 0 : size, weight_of(old), &added, err) !=
+		OMB_OK)
+		return err->status;
+	fill_item(added, &item);
 	if (taken)
 		take_over(gather, added, old);
+	else if (old != NULL && item.root == OMB_ROOT_FILES)
+		added->kept = keep_entry(gather, old);
 	if (taken && fingerprint != NULL)
 		keep_fingerprint(added, old, fingerprint);
 	else if (old != NULL && old->size == size && size > 0 &&
 			 fingerprint != NULL)
 		prepare_compare(gather, added, old, fingerprint);
-	if (!taken)
-		unit->planned += size;
-	unit->weight += weight;
 	return OMB_OK;
 }
 
-static omb_status
-drain(omb_gather *gather, omb_error *err)
+omb_status
+omb_gather_drain(omb_gather *gather, omb_error *err)
 {
 	bool collected;
 
 	submit_batch(gather);
 	while (omb_pipeline_busy(gather->pipe))
 	{
-		if (collect(gather, true, &collected, err) != OMB_OK)
+		if (omb_gather_collect(gather, true, &collected, err) != OMB_OK)
 			break;
 	}
 	return err->status;
 }
 
 omb_status
-omb_gather_finish(omb_gather *gather, const char *path, const omb_buf *content,
-				  omb_error *err)
+omb_gather_add_last(omb_gather *gather, const char *path,
+					const omb_buf *content, omb_error *err)
 {
 	omb_entry entry;
 	omb_extent extent;
-	int i;
 
-	if (drain(gather, err) != OMB_OK)
+	if (omb_gather_drain(gather, err) != OMB_OK)
 		return err->status;
 	memset(&entry, 0, sizeof(entry));
 	memset(&extent, 0, sizeof(extent));
@@ -551,16 +624,44 @@ omb_gather_finish(omb_gather *gather, const char *path, const omb_buf *content,
 		entry.crc32c = omb_crc32c(0, content->data, content->len);
 		omb_entry_add_extent(&entry, &extent);
 		gather->stored += extent.blob.stored;
-		(void) add_entry(gather, &entry, NULL, 0, err);
+		(void) omb_gather_add_entry(gather, &entry, NULL, 0, err);
 	}
-	for (i = 0; i < gather->config.jobs && err->status == OMB_OK; i++)
-		(void) omb_pack_finish(gather->context.worker[i]->writer, err);
+	return err->status;
+}
+
+omb_status
+omb_gather_set_parent(omb_gather *gather, omb_parent *parent, omb_error *err)
+{
+	/* what is under way refers to the old one */
+	if (omb_gather_drain(gather, err) == OMB_OK)
+		set_parent(gather, parent);
+	return err->status;
+}
+
+uint64_t
+omb_gather_file_warnings(const omb_gather *gather)
+{
+	return gather->file_warnings;
+}
+
+omb_status
+omb_gather_finish(omb_gather *gather, omb_error *err)
+{
+	int i;
+
+	if (omb_gather_drain(gather, err) != OMB_OK)
+		return err->status;
+	for (i = 0; i <= gather->config.jobs && err->status == OMB_OK; i++)
+	{
+		if (gather->context.worker[i] != NULL)
+			(void) omb_pack_finish(gather->context.worker[i]->writer, err);
+	}
 	gather->config.info->bytes_stored = gather->stored;
 	return err->status;
 }
 
 omb_status
-omb_gather_commit(omb_gather *gather, omb_error *err)
+omb_gather_commit(omb_gather *gather, const char *keep_cache, omb_error *err)
 {
 	omb_manifest_writer *manifest = gather->manifest;
 	omb_error ignored = OMB_ERROR_INIT;
@@ -569,7 +670,7 @@ omb_gather_commit(omb_gather *gather, omb_error *err)
 	if (omb_manifest_commit(manifest, gather->config.info, gather->packs,
 							err) != OMB_OK)
 		return err->status;
-	omb_page_cache_commit(gather->cache);
+	omb_page_cache_commit(gather->cache, keep_cache);
 	gather->cache = NULL;
 	/* the backup is there: what cannot be tidied up is left to prune */
 	if (omb_leftovers_remove(gather->leftovers, &ignored) == OMB_OK &&
@@ -594,10 +695,13 @@ omb_gather_free(omb_gather *gather)
 			omb_copy_unit_clear(omb_pipeline_unit(gather->pipe, u));
 		omb_pipeline_free(gather->pipe);
 	}
-	for (i = 0; gather->context.worker != NULL && i < gather->config.jobs; i++)
+	for (i = 0; gather->context.worker != NULL && i <= gather->config.jobs;
+		 i++)
 	{
 		omb_copy_worker *worker = gather->context.worker[i];
 
+		if (worker == NULL)
+			continue;
 		omb_pack_writer_free(worker->writer);
 		omb_blob_reader_free(worker->reader);
 		omb_coder_free(worker->coder);
@@ -610,8 +714,12 @@ omb_gather_free(omb_gather *gather)
 	omb_unfinished_close(gather->journal);
 	omb_manifest_abort(gather->manifest);
 	omb_page_cache_abort(gather->cache);
-	omb_entry_clear(&gather->large);
+	if (gather->own != NULL)
+		omb_copy_unit_clear(gather->own);
+	free(gather->own);
+	omb_copy_item_clear(&gather->large);
 	free(gather->large_fingerprint);
+	free(gather->plain_database);
 	free(gather->number);
 	free(gather);
 }

@@ -116,6 +116,14 @@ add_backup(const char *id, void *arg, omb_error *err)
 	(void) snprintf(b->id, sizeof(b->id), "%s", id);
 	if (omb_manifest_open(s->repo, id, &manifest, &ignored) != OMB_OK)
 		return OMB_OK;
+	if (!omb_backup_is_base(&manifest->info))
+	{
+		/* no backup to restore a server from; problems name its files */
+		(void) find_files(s, manifest);
+		omb_manifest_close(manifest);
+		s->backup_count--;
+		return OMB_OK;
+	}
 	b->intact = omb_wal_segment_size_valid(manifest->info.wal_segment_size) &&
 				!manifest_is_bad(s->problems, id) && !find_files(s, manifest);
 	if (omb_wal_segment_size_valid(manifest->info.wal_segment_size))

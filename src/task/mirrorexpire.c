@@ -36,13 +36,9 @@ open_target(const omb_mirror_expire_config *config, omb_repository **out,
 	char *alone = omb_format("%s%csole-user=yes", config->url,
 							 strchr(config->url, '?') != NULL ? '&' : '?');
 
-	if (directory == NULL &&
-		omb_repository_open_url(alone, config->credentials, config->key_file,
-								NULL, out, err) == OMB_USAGE)
-		omb_error_clear(err);
-	if (err->status == OMB_OK && *out == NULL)
-		(void) omb_repository_open_url(config->url, config->credentials,
-									   config->key_file, NULL, out, err);
+	(void) omb_repository_open_url(directory != NULL ? config->url : alone,
+								   config->credentials, config->key_file, NULL,
+								   out, err);
 	free(alone);
 	free(directory);
 	return err->status;
@@ -137,7 +133,9 @@ note_verdict(const omb_expire_row *row, void *arg)
 {
 	expiry *e = arg;
 
-	if (e->config->keep != NULL && strcmp(row->object, "backup") == 0 &&
+	if (e->config->keep != NULL &&
+		(strcmp(row->object, "backup") == 0 ||
+		 strcmp(row->object, "files") == 0) &&
 		strcmp(row->verdict, "drop") == 0)
 		omb_mirror_keep_dropped(e->config->keep, row->name);
 }

@@ -178,11 +178,18 @@ decide(omb_mirror_keep *keep, omb_repository *repo, const omb_revision *backup,
 		omb_facts_timelines(repo, &keep->plan, err) != OMB_OK)
 		return err->status;
 	omb_retain_decide(&keep->plan);
+	omb_retain_decide_files(&keep->plan);
 	for (i = 0; i < keep->plan.count; i++)
 	{
 		if (!keep->plan.backup[i].keep)
 			add_id(&keep->unwanted, &keep->unwanted_count,
 				   keep->plan.backup[i].id);
+	}
+	for (i = 0; i < keep->plan.files_count; i++)
+	{
+		if (!keep->plan.files[i].keep)
+			add_id(&keep->unwanted, &keep->unwanted_count,
+				   keep->plan.files[i].id);
 	}
 	return OMB_OK;
 }

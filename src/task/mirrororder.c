@@ -208,6 +208,7 @@ typedef struct wanted
 	omb_manifest *manifest;
 	omb_mirror_wal wal;
 	bool is_there; /* at the target */
+	bool is_base;
 } wanted;
 
 static void
@@ -244,7 +245,9 @@ open_wanted(omb_mirror_run *r, const omb_revision *backup, wanted *out)
 	if (omb_manifest_open(r->config->repo, backup->id, &out->manifest, &err) ==
 		OMB_OK)
 	{
-		if (omb_wal_segment_size_valid(out->manifest->info.wal_segment_size))
+		out->is_base = omb_backup_is_base(&out->manifest->info);
+		if (out->is_base &&
+			omb_wal_segment_size_valid(out->manifest->info.wal_segment_size))
 			set_range(&out->manifest->info, &out->wal);
 		return true;
 	}
@@ -285,7 +288,7 @@ list_packs(const omb_manifest *manifest, omb_mirror_items *items)
 static uint64_t
 cost_of(omb_mirror_run *r, const wanted *w)
 {
-	uint64_t bytes = wal_bytes(r, &w->wal);
+	uint64_t bytes = w->is_base ? wal_bytes(r, &w->wal) : 0;
 	omb_mirror_items packs;
 	size_t i;
 
@@ -317,11 +320,14 @@ send_manifest(omb_mirror_run *r, const wanted *w, uint64_t size)
 	free(name);
 }
 
-/* Send a backup: its WAL and what follows, its packs, its manifest. */
+/*
+ * Send a backup: its WAL and what follows, its packs, its manifest. The
+ * application's files need no WAL.
+ */
 static void
 send_backup(omb_mirror_run *r, const wanted *w, uint64_t size)
 {
-	bool whole = send_wal(r, &w->wal);
+	bool whole = !w->is_base || send_wal(r, &w->wal);
 	omb_mirror_items packs;
 	size_t i;
 
@@ -337,6 +343,22 @@ send_backup(omb_mirror_run *r, const wanted *w, uint64_t size)
 		send_manifest(r, w, size);
 }
 
+/* Does it hold the application's files only? */
+static bool
+is_files(const omb_mirror_run *r, const omb_revision *backup)
+{
+	omb_error ignored = OMB_ERROR_INIT;
+	omb_manifest *manifest;
+	bool files;
+
+	if (omb_manifest_open(r->config->repo, backup->id, &manifest, &ignored) !=
+		OMB_OK)
+		return false;
+	files = !omb_backup_is_base(&manifest->info);
+	omb_manifest_close(manifest);
+	return files;
+}
+
 /*
  * Which backup makes the most recent instant restorable soonest: the newest,
  * or the newest that the target has?
@@ -345,13 +367,17 @@ static uint64_t
 choose_first(omb_mirror_run *r)
 {
 	wanted newest, there;
-	uint64_t i = 0, chosen = 0;
+	uint64_t first = 0, i, chosen;
 
-	while (i < r->backups && !has_backup(r, &r->backup[i]))
+	while (first < r->backups && is_files(r, &r->backup[first]))
+		first++;
+	i = chosen = first;
+	while (i < r->backups && (!has_backup(r, &r->backup[i]) ||
+							  (i > first && is_files(r, &r->backup[i]))))
 		i++;
-	if (i == 0 || i == r->backups)
-		return 0;
-	if (!open_wanted(r, &r->backup[0], &newest))
+	if (i == first || i >= r->backups)
+		return first;
+	if (!open_wanted(r, &r->backup[first], &newest))
 		return i;
 	if (open_wanted(r, &r->backup[i], &there))
 	{
@@ -450,7 +476,11 @@ send_other_wal(omb_mirror_run *r)
 	memset(&range, 0, sizeof(range));
 	if (r->is_limited)
 	{
-		if (!open_wanted(r, &r->backup[r->backups - 1], &w))
+		uint64_t oldest = r->backups - 1;
+
+		while (oldest > 0 && is_files(r, &r->backup[oldest]))
+			oldest--;
+		if (!open_wanted(r, &r->backup[oldest], &w))
 			return;
 		range = w.wal;
 		omb_manifest_close(w.manifest);

@@ -40,6 +40,7 @@ struct omb_mirror_sender
 	omb_mirror_result result;
 	uint64_t total; /* bytes, for showing progress */
 	uint64_t counted_objects;
+	uint64_t flying; /* bytes of what is with the workers */
 };
 
 omb_mirror_item *
@@ -270,6 +271,7 @@ finish(omb_mirror_sender *sender, const char *step, unit *u)
 {
 	omb_mirror_item *item = u->item;
 
+	sender->flying -= item->size;
 	if (u->err.status == OMB_OK)
 	{
 		item->state = OMB_MIRROR_THERE;
@@ -338,6 +340,20 @@ is_wanted(omb_mirror_sender *sender, omb_mirror_item *item)
 	return item->state == OMB_MIRROR_WAITING;
 }
 
+/*
+ * New WAL has to wait for what is under way. When that takes more than a round
+ * by the limit, several at once would only make it wait longer.
+ */
+static bool
+is_enough(const omb_mirror_sender *sender, const omb_mirror_item *item)
+{
+	uint64_t rate = omb_throttle_rate(sender->route.throttle);
+
+	return rate != 0 && sender->flying > 0 &&
+		   (sender->flying + item->size) / rate >
+			   sender->config->round_seconds;
+}
+
 void
 omb_mirror_send(omb_mirror_sender *sender, const char *step,
 				omb_mirror_item *const *item, size_t count)
@@ -350,7 +366,8 @@ omb_mirror_send(omb_mirror_sender *sender, const char *step,
 
 		if (!is_wanted(sender, item[i]))
 			continue;
-		while ((u = omb_pipeline_slot(sender->pipe, false)) == NULL)
+		while ((u = omb_pipeline_slot(sender->pipe, false)) == NULL ||
+			   is_enough(sender, item[i]))
 			(void) take(sender, step, true);
 		if (sender->stop.status != OMB_OK)
 			break;
@@ -360,6 +377,7 @@ omb_mirror_send(omb_mirror_sender *sender, const char *step,
 			break;
 		}
 		u->item = item[i];
+		sender->flying += item[i]->size;
 		omb_pipeline_submit(sender->pipe);
 		while (take(sender, step, false))
 			;

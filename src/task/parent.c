@@ -110,32 +110,62 @@ is_timely(const omb_backup_info *parent, const omb_backup_info *facts)
 		   parent->stop_time <= omb_time_now();
 }
 
-omb_status
-omb_parent_open(omb_repository *repo, const omb_fingerprinter *fingerprinter,
-				const omb_backup_info *facts, omb_parent_warn warn, void *arg,
-				omb_parent **out, omb_error *err)
+/* Is it one that the new one can build upon? */
+typedef bool (*is_wanted)(const omb_backup_info *parent,
+						  const omb_backup_info *facts);
+
+static bool
+is_base(const omb_backup_info *parent, const omb_backup_info *facts)
+{
+	return omb_backup_is_base(parent) &&
+		   (facts == NULL || is_usable(parent, facts));
+}
+
+static bool
+has_files(const omb_backup_info *parent, const omb_backup_info *facts)
+{
+	return parent->file_sets > 0;
+}
+
+/* The newest one that is wanted, open; NULL when there is none. */
+static omb_status
+find_newest(omb_repository *repo, is_wanted wanted,
+			const omb_backup_info *facts, omb_parent_warn warn, void *arg,
+			omb_manifest **manifest, omb_error *err)
 {
 	id_list list = { NULL, 0 };
-	omb_manifest *manifest = NULL;
-	omb_parent *parent;
 
-	*out = NULL;
+	*manifest = NULL;
 	(void) omb_backup_list(repo, add_id, &list, err);
-	while (err->status == OMB_OK && manifest == NULL && list.count > 0)
+	while (err->status == OMB_OK && *manifest == NULL && list.count > 0)
 	{
 		omb_error problem = OMB_ERROR_INIT;
 
-		if (omb_manifest_open(repo, list.id[--list.count], &manifest,
+		if (omb_manifest_open(repo, list.id[--list.count], manifest,
 							  &problem) != OMB_OK)
 			warn(problem.message, arg);
-		else if (!is_usable(&manifest->info, facts))
+		else if (!wanted(&(*manifest)->info, facts))
 		{
-			omb_manifest_close(manifest);
-			manifest = NULL;
+			omb_manifest_close(*manifest);
+			*manifest = NULL;
 		}
 	}
 	free(list.id);
-	if (manifest == NULL)
+	return err->status;
+}
+
+static omb_status
+open_newest(omb_repository *repo, const omb_fingerprinter *fingerprinter,
+			is_wanted wanted, const omb_backup_info *facts,
+			omb_parent_warn warn, void *arg, omb_parent **out, omb_error *err)
+{
+	omb_manifest *manifest;
+	omb_parent *parent;
+
+	*out = NULL;
+	if (find_newest(repo, wanted, facts, warn, arg, &manifest, err) !=
+			OMB_OK ||
+		manifest == NULL)
 		return err->status;
 	parent = omb_calloc(1, sizeof(*parent));
 	parent->repo = repo;
@@ -148,6 +178,45 @@ omb_parent_open(omb_repository *repo, const omb_fingerprinter *fingerprinter,
 		omb_page_cache_open(repo, fingerprinter, manifest->info.id);
 	*out = parent;
 	return OMB_OK;
+}
+
+omb_status
+omb_parent_open(omb_repository *repo, const omb_fingerprinter *fingerprinter,
+				const omb_backup_info *facts, omb_parent_warn warn, void *arg,
+				omb_parent **out, omb_error *err)
+{
+	return open_newest(repo, fingerprinter, is_base, facts, warn, arg, out,
+					   err);
+}
+
+omb_status
+omb_parent_open_files(omb_repository *repo,
+					  const omb_fingerprinter *fingerprinter,
+					  const omb_backup_info *facts, omb_parent_warn warn,
+					  void *arg, omb_parent **out, omb_error *err)
+{
+	return open_newest(repo, fingerprinter, has_files, facts, warn, arg, out,
+					   err);
+}
+
+static void
+ignore_warning(const char *message, void *arg)
+{
+}
+
+omb_status
+omb_parent_newest_base(omb_repository *repo, char id[OMB_BACKUP_ID_MAX],
+					   omb_error *err)
+{
+	omb_manifest *manifest;
+
+	id[0] = '\0';
+	if (find_newest(repo, is_base, NULL, ignore_warning, NULL, &manifest,
+					err) == OMB_OK &&
+		manifest != NULL)
+		memcpy(id, manifest->info.id, OMB_BACKUP_ID_MAX);
+	omb_manifest_close(manifest);
+	return err->status;
 }
 
 const omb_backup_info *
@@ -211,6 +280,50 @@ omb_parent_find(omb_parent *parent, omb_root root, const char *path,
 	return NULL;
 }
 
+/* Make the first entry at or behind the path the one at hand. */
+static bool
+go_to(omb_parent *parent, omb_root root, const char *path)
+{
+	if (parent == NULL)
+		return false;
+	if (!parent->has_entry)
+		advance(parent);
+	while (parent->has_entry &&
+		   omb_manifest_compare(parent->entry.root, parent->entry.path, root,
+								path) < 0)
+	{
+		/* the cache stays in step */
+		if (parent->entry.type == OMB_ENTRY_FILE)
+			(void) omb_page_cache_find(
+				parent->cache, parent->entry.root, parent->entry.path,
+				omb_fingerprint_count(parent->entry.size));
+		advance(parent);
+	}
+	return parent->has_entry && parent->entry.root == root;
+}
+
+const omb_entry *
+omb_parent_next_below(omb_parent *parent, omb_root root, const char *path,
+					  const uint64_t **fingerprint)
+{
+	size_t len = strlen(path);
+	const omb_entry *entry;
+
+	*fingerprint = NULL;
+	if (!go_to(parent, root, path))
+		return NULL;
+	entry = &parent->entry;
+	if (strncmp(entry->path, path, len) != 0 ||
+		(entry->path[len] != '/' && entry->path[len] != '\0'))
+		return NULL;
+	if (entry->type == OMB_ENTRY_FILE)
+		*fingerprint =
+			omb_page_cache_find(parent->cache, entry->root, entry->path,
+								omb_fingerprint_count(entry->size));
+	parent->has_entry = false;
+	return entry;
+}
+
 /*
  * Does the file system take times from this machine's clock? Those that get
  * them from another machine are known by their magic numbers (linux/magic.h
@@ -255,8 +368,11 @@ bool
 omb_parent_unchanged(omb_parent *parent, const omb_entry *entry,
 					 const struct stat *st, const char *source)
 {
-	uint64_t start = (uint64_t) parent->manifest->info.start_time * 1000;
-	size_t i;
+	const omb_backup_info *info = &parent->manifest->info;
+	uint64_t start =
+		(uint64_t) (entry->root == OMB_ROOT_FILES ? info->files_start_time :
+													info->start_time) *
+		1000;
 
 	if (!parent->is_timely || entry->type != OMB_ENTRY_FILE ||
 		entry->damaged_count > 0 || entry->size != (uint64_t) st->st_size ||
@@ -266,6 +382,16 @@ omb_parent_unchanged(omb_parent *parent, const omb_entry *entry,
 		entry->mtime + TIME_UNIT >= start ||
 		entry->ctime + TIME_UNIT >= start || !is_local(parent, st, source))
 		return false;
+	return omb_parent_is_whole(parent, entry);
+}
+
+/* ---- packs ---- */
+
+bool
+omb_parent_is_whole(omb_parent *parent, const omb_entry *entry)
+{
+	size_t i;
+
 	for (i = 0; i < entry->extent_count; i++)
 	{
 		if (!entry->extent[i].is_zero &&
@@ -274,8 +400,6 @@ omb_parent_unchanged(omb_parent *parent, const omb_entry *entry,
 	}
 	return true;
 }
-
-/* ---- packs ---- */
 
 bool
 omb_parent_has_pack(omb_parent *parent, uint32_t number)

@@ -31,6 +31,16 @@ extern omb_status omb_parent_open(omb_repository *repo,
 								  const omb_backup_info *facts,
 								  omb_parent_warn warn, void *arg,
 								  omb_parent **out, omb_error *err);
+/* The same for the application's files: the newest that holds any. */
+extern omb_status omb_parent_open_files(omb_repository *repo,
+										const omb_fingerprinter *fingerprinter,
+										const omb_backup_info *facts,
+										omb_parent_warn warn, void *arg,
+										omb_parent **out, omb_error *err);
+/* The newest base backup that can be read; "" when there is none. */
+extern omb_status omb_parent_newest_base(omb_repository *repo,
+										 char id[OMB_BACKUP_ID_MAX],
+										 omb_error *err);
 extern const omb_backup_info *omb_parent_info(const omb_parent *parent);
 
 /*
@@ -42,6 +52,13 @@ extern const omb_entry *omb_parent_find(omb_parent *parent, omb_root root,
 										const uint64_t **fingerprint);
 
 /*
+ * The next entry that is at the path or below it, or NULL after the last; it
+ * counts as asked for.
+ */
+extern const omb_entry *omb_parent_next_below(omb_parent *parent,
+											  omb_root root, const char *path,
+											  const uint64_t **fingerprint);
+/*
  * Is the file certainly what it was when the parent read it? Size, inode and
  * both times must be the same and older than the parent's beginning, on a
  * local file system, since the same boot and with no setting back of the
@@ -50,6 +67,8 @@ extern const omb_entry *omb_parent_find(omb_parent *parent, omb_root root,
 extern bool omb_parent_unchanged(omb_parent *parent, const omb_entry *entry,
 								 const struct stat *st, const char *source);
 
+/* Are all packs there in which the entry's content is? */
+extern bool omb_parent_is_whole(omb_parent *parent, const omb_entry *entry);
 extern uint32_t omb_parent_pack_count(const omb_parent *parent);
 /* Is that pack of the parent's in the repository, with its size? */
 extern bool omb_parent_has_pack(omb_parent *parent, uint32_t number);

@@ -19,27 +19,6 @@
 /* What writing past the page cache needs, on any disk. */
 #define DIRECT_ALIGN 4096
 
-uint32_t
-omb_place_crc_of_zeros(uint64_t len)
-{
-	static const uint8_t zero[1];
-	uint32_t piece = omb_crc32c(0, zero, 1);
-	uint64_t piece_len = 1;
-	uint32_t crc = 0;
-
-	/* pieces of 1, 2, 4, ... zeros, those that len is the sum of */
-	for (;;)
-	{
-		if ((len & 1) != 0)
-			crc = omb_crc32c_combine(crc, piece, piece_len);
-		len >>= 1;
-		if (len == 0)
-			return crc;
-		piece = omb_crc32c_combine(piece, piece, piece_len);
-		piece_len *= 2;
-	}
-}
-
 /* ---- workers ---- */
 
 /* CRC of what an extent is, whose blob is in memory. */
@@ -47,7 +26,7 @@ static uint32_t
 crc_of_extent(const omb_extent *extent, const uint8_t *plain)
 {
 	if (extent->is_zero)
-		return omb_place_crc_of_zeros(extent->length);
+		return omb_crc32c_zeros(extent->length);
 	return omb_crc32c(0, plain + extent->start, (size_t) extent->length);
 }
 
@@ -121,7 +100,7 @@ process_piece(const omb_place_context *context, int worker, omb_place_unit *u)
 	if (!u->is_zero && assemble(context, context->reader[worker], u) != OMB_OK)
 		return;
 	u->part[0].crc32c = u->is_zero ?
-							omb_place_crc_of_zeros(u->length) :
+							omb_crc32c_zeros(u->length) :
 							omb_crc32c(0, u->plain, (size_t) u->length);
 	if (u->existing)
 		(void) omb_patch_compare(

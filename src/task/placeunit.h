@@ -63,9 +63,6 @@ typedef struct omb_place_context
 	omb_place_result *result;
 } omb_place_context;
 
-/* The CRC of that many zeros. */
-extern uint32_t omb_place_crc_of_zeros(uint64_t len);
-
 /* Make a unit ready for its first use, and free what it holds. */
 extern void omb_place_unit_init(omb_place_unit *u);
 extern void omb_place_unit_free(omb_place_unit *u);

@@ -50,6 +50,11 @@ add_backup(const char *id, void *arg, omb_error *err)
 
 	if (omb_manifest_open(array->repo, id, &manifest, err) != OMB_OK)
 		return err->status;
+	if (!omb_backup_is_base(&manifest->info))
+	{
+		omb_manifest_close(manifest);
+		return OMB_OK;
+	}
 	array->item =
 		omb_realloc(array->item, (array->count + 1) * sizeof(backup_facts));
 	item = &array->item[array->count++];
@@ -127,6 +132,8 @@ typedef struct search
 	uint64_t lsn;
 	int64_t time;
 	int64_t last_time; /* of the last transaction seen */
+	int64_t before;	   /* of the last one at or before a target LSN, */
+	int64_t after;	   /* and of the first one behind it; 0 for none */
 	bool saw_prepared;
 } search;
 
@@ -143,6 +150,13 @@ look_at(const omb_wal_event *event, void *arg)
 		s->last_time = event->time;
 		if (event->xid == 0)
 			s->saw_prepared = true;
+	}
+	if (s->target->kind == OMB_TARGET_LSN && event->time != 0)
+	{
+		if (event->end_lsn <= s->target->lsn)
+			s->before = event->time;
+		else if (s->after == 0)
+			s->after = event->time;
 	}
 	switch (s->target->kind)
 	{
@@ -272,10 +286,16 @@ search_wal(omb_repository *repo, const backup_facts *backup, omb_plan *plan,
 				(void) scan_segment(repo, &object, segno * size, scanner, s,
 									&ended, err);
 		}
-		else if (s->target->kind == OMB_TARGET_LSN && segno == last_needed)
+		else if (s->target->kind == OMB_TARGET_LSN && segno + 1 >= last_needed)
 		{
-			s->found = true;
-			s->lsn = s->target->lsn;
+			/* when that was, for files that are to fit */
+			if (scan_segment(repo, &object, segno * size, scanner, s, &before,
+							 err) == OMB_OK &&
+				segno == last_needed)
+			{
+				s->found = true;
+				s->lsn = s->target->lsn;
+			}
 		}
 		else if (s->target->kind == OMB_TARGET_IMMEDIATE &&
 				 segno >= last_needed)
@@ -411,6 +431,11 @@ no_backup(const backup_array *array, const char *wanted,
 {
 	char text[OMB_TIME_TEXT];
 
+	if (array->count == 0 && wanted != NULL)
+		return omb_error_set(err, OMB_REFUSED,
+							 "\"%s\" holds the application's files only and "
+							 "is no base backup",
+							 wanted);
 	if (array->count == 0)
 		return omb_error_set(err, OMB_REFUSED, "the repository has no backup");
 	if (wanted != NULL)
@@ -428,6 +453,25 @@ no_backup(const backup_array *array, const char *wanted,
 					 array->item[0].id,
 					 omb_time_format(array->item[0].stop_time, text));
 	return err->status;
+}
+
+/* Between which times the target lies. */
+static void
+find_instant(const backup_facts *backup, const omb_target *target,
+			 const search *s, omb_plan *plan)
+{
+	plan->not_before = plan->not_after = s->time;
+	if (target->kind == OMB_TARGET_TIME)
+		plan->not_before = plan->not_after = target->time;
+	if (target->kind == OMB_TARGET_IMMEDIATE)
+		plan->not_before = plan->not_after = backup->stop_time;
+	if (target->kind == OMB_TARGET_LSN)
+	{
+		plan->not_before = s->before != 0 ? s->before : backup->stop_time;
+		plan->not_after = s->after != 0 ? s->after : INT64_MAX;
+	}
+	if (target->kind == OMB_TARGET_END || plan->not_after == 0)
+		plan->not_before = plan->not_after = INT64_MAX;
 }
 
 /* Try one backup; *good when it leads to the target. */
@@ -450,6 +494,7 @@ try_backup(omb_repository *repo, const backup_facts *backup,
 		return err->status;
 	plan->target_lsn = s.lsn;
 	plan->target_time = s.time;
+	find_instant(backup, target, &s, plan);
 	*good = s.found || (target->kind == OMB_TARGET_END && !gap) ||
 			(target->kind == OMB_TARGET_XID && s.saw_prepared);
 	if (!*good)

@@ -42,6 +42,9 @@ typedef struct omb_plan
 	/* what was found of the target; 0 when not looked for */
 	uint64_t target_lsn;
 	int64_t target_time;
+	/* the instant lies between these; INT64_MAX is the end of all */
+	int64_t not_before;
+	int64_t not_after;
 	/* the last segment that recovery finds, "" when not looked for */
 	char last_segment[32];
 } omb_plan;

@@ -360,42 +360,62 @@ omb_probe_policy(const char *url)
 			"\"s3:AbortMultipartUpload\", \"s3:ListMultipartUploadParts\" ], "
 			"\"Resource\": \"arn:aws:s3:::%s%s%s/*\" } ] }",
 			parsed.host, parsed.host, slash, parsed.path);
+	else if (strcmp(parsed.scheme, "azblob") == 0)
+		policy = omb_format("a SAS token with permissions rcwdl on the "
+							"container \"%.*s\" of account \"%s\"",
+							(int) strcspn(parsed.path, "/"), parsed.path,
+							parsed.host);
+	else if (strcmp(parsed.scheme, "gs") == 0)
+		policy = omb_format("roles/storage.objectUser on the bucket \"%s\" "
+							"(storage.objects.create, get, list, delete)",
+							parsed.host);
 	omb_url_clear(&parsed);
 	return policy;
+}
+
+int
+omb_probe_store(const omb_probe_config *config, omb_store *store)
+{
+	uint8_t random[8];
+	char hex[2 * sizeof(random) + 1];
+	probe p;
+
+	memset(&p, 0, sizeof(p));
+	p.config = config;
+	p.store = store;
+	p.bytes = omb_malloc(LARGE_SIZE);
+	omb_random(random, sizeof(random));
+	omb_random(p.bytes, LARGE_SIZE);
+	(void) omb_hex_format(random, sizeof(random), hex);
+	p.small = omb_format(FOLDER "/%s-a", hex);
+	p.large = omb_format(FOLDER "/%s-b", hex);
+	try_all(&p);
+	free(p.small);
+	free(p.large);
+	free(p.bytes);
+	return p.errors;
 }
 
 int
 omb_probe(const omb_probe_config *config)
 {
 	omb_error err = OMB_ERROR_INIT;
-	uint8_t random[8];
-	char hex[2 * sizeof(random) + 1];
 	char *policy = omb_probe_policy(config->url);
-	char *found;
+	omb_store *store = NULL;
+	int errors;
 	probe p;
 
 	memset(&p, 0, sizeof(p));
 	p.config = config;
-	(void) omb_store_open_url(config->url, config->credentials, &p.store,
-							  &err);
-	found = omb_format("URL and credentials are well formed");
-	if (conclude(&p, "open", found, "", &err))
-	{
-		p.bytes = omb_malloc(LARGE_SIZE);
-		omb_random(random, sizeof(random));
-		omb_random(p.bytes, LARGE_SIZE);
-		(void) omb_hex_format(random, sizeof(random), hex);
-		p.small = omb_format(FOLDER "/%s-a", hex);
-		p.large = omb_format(FOLDER "/%s-b", hex);
-		try_all(&p);
-	}
+	(void) omb_store_open_url(config->url, config->credentials, &store, &err);
+	(void) conclude(&p, "open", "URL and credentials are well formed", "",
+					&err);
+	errors = p.errors;
+	if (store != NULL)
+		errors += omb_probe_store(config, store);
 	if (policy != NULL)
 		tell(&p, "policy", OMB_PROBE_OK, policy, "");
-	omb_store_free(p.store);
-	free(p.small);
-	free(p.large);
-	free(p.bytes);
+	omb_store_free(store);
 	free(policy);
-	free(found);
-	return p.errors;
+	return errors;
 }

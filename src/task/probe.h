@@ -38,13 +38,15 @@ typedef struct omb_probe_config
  * of those is returned.
  */
 extern int omb_probe(const omb_probe_config *config);
+/* The same with a store that is open; url and credentials do not matter. */
+extern int omb_probe_store(const omb_probe_config *config, omb_store *store);
 
 /* "ok", "warning", "error", "skipped" */
 extern const char *omb_probe_word(omb_probe_result result);
 
 /*
- * The least permissions that a bucket of S3 has to give, as a policy in JSON,
- * in new memory; NULL when the URL is none of S3.
+ * The least permissions that a cloud has to give, for S3 as a policy in JSON, in
+ * new memory; NULL when the URL is none of a cloud.
  */
 extern char *omb_probe_policy(const char *url);
 

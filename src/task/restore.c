@@ -16,6 +16,7 @@
 #include "pgfmt/control.h"
 #include "pgfmt/tablespacemap.h"
 #include "repo/claim.h"
+#include "repo/walobject.h"
 #include "task/pgmanifest.h"
 #include "task/place.h"
 #include "task/recoveryconf.h"
@@ -45,6 +46,7 @@ typedef struct restore
 	omb_databases databases; /* the chosen ones; none is all */
 	omb_entry control;
 	omb_pg_manifest *pg_manifest;
+	omb_restore_files_config files;
 } restore;
 
 /* ---- checks ---- */
@@ -89,10 +91,31 @@ check_delta(const restore *r, omb_error *err)
 /* ---- reading the manifest before copying ---- */
 
 static omb_status
+add_space(restore *r, const omb_entry *link, omb_error *err)
+{
+	const omb_restore_config *config = r->config;
+	const char *oid = link->path + strlen("pg_tblspc/");
+	omb_tablespace_move move;
+	char *path;
+
+	if (config->space_dir == NULL)
+		return omb_spaces_add(&r->spaces, oid, link->target, config->move,
+							  config->move_count, err);
+	path = omb_format("%s/%s", config->space_dir, oid);
+	move.from = link->target;
+	move.to = path;
+	(void) omb_spaces_add(&r->spaces, oid, link->target, &move, 1, err);
+	free(path);
+	return err->status;
+}
+
+static omb_status
 survey_entry(restore *r, omb_entry *entry, omb_error *err)
 {
 	const char *rest;
 
+	if (entry->root == OMB_ROOT_FILES)
+		return OMB_OK;
 	if (entry->type == OMB_ENTRY_LINK)
 	{
 		/* links exist for tablespaces only */
@@ -101,8 +124,7 @@ survey_entry(restore *r, omb_entry *entry, omb_error *err)
 			return omb_error_set(err, OMB_DAMAGED,
 								 "the backup has a link at \"%s\"",
 								 entry->path);
-		return omb_spaces_add(&r->spaces, entry->path + 10, entry->target,
-							  r->config->move, r->config->move_count, err);
+		return add_space(r, entry, err);
 	}
 	if (entry->root == OMB_ROOT_LAST &&
 		strcmp(entry->path, OMB_CONTROL_PATH) == 0)
@@ -229,7 +251,8 @@ locate(const omb_entry *entry, void *arg)
 {
 	const restore *r = arg;
 
-	if (entry->root == OMB_ROOT_LAST)
+	/* the application's files are task/restorefiles.h's */
+	if (entry->root == OMB_ROOT_LAST || entry->root == OMB_ROOT_FILES)
 		return NULL;
 	if (entry->root == OMB_ROOT_CONFIG)
 	{
@@ -315,6 +338,33 @@ copy_files(restore *r, omb_error *err)
 	place.progress = copy_progress;
 	place.arg = r;
 	return omb_place_files(&place, r->manifest, &r->result->place, err);
+}
+
+/* ---- the application's files ---- */
+
+static omb_status
+check_files(restore *r, omb_error *err)
+{
+	const omb_restore_config *config = r->config;
+
+	if (config->files == NULL)
+		return OMB_OK;
+	r->files = *config->files;
+	r->files.repo = config->repo;
+	r->files.from = r->result->plan.not_before;
+	r->files.until = r->result->plan.not_after;
+	r->files.delta = config->delta;
+	r->files.progress = config->progress;
+	r->files.arg = config->arg;
+	return omb_restore_files_check(&r->files, &r->result->files_result, err);
+}
+
+static omb_status
+place_files(restore *r, omb_error *err)
+{
+	if (r->config->files == NULL)
+		return OMB_OK;
+	return omb_restore_files(&r->files, &r->result->files_result, err);
 }
 
 /* ---- finishing ---- */
@@ -467,6 +517,7 @@ copy_and_finish(restore *r, omb_error *err)
 								err) == OMB_OK) &&
 		copy_files(r, err) == OMB_OK && write_label(r, err) == OMB_OK &&
 		write_settings(r, err) == OMB_OK && sync_all(r, err) == OMB_OK &&
+		place_files(r, err) == OMB_OK &&
 		(!config->take_over || take_over(r, err) == OMB_OK))
 		(void) write_control(r, err);
 	if (err->status != OMB_OK && r->manifest != NULL)
@@ -513,6 +564,8 @@ read_info(const omb_restore_config *config, omb_restore_result *result,
 	if (omb_manifest_open(config->repo, result->plan.backup, &manifest, err) !=
 		OMB_OK)
 		return err->status;
+	/* for looking through it, and then for copying */
+	omb_manifest_expect(manifest);
 	result->info = manifest->info;
 	memset(&manifest->info, 0, sizeof(manifest->info));
 	omb_manifest_close(manifest);
@@ -534,7 +587,11 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 	r.wal_dir = omb_format("%s.wal", config->pgdata);
 	omb_spaces_init(&r.spaces, config->pgdata);
 	if (check_pgdata(&r, err) == OMB_OK)
+	{
 		config->progress("reading the repository", 0, 0, config->arg);
+		omb_store_expect_list(config->repo->store, OMB_BACKUP_FOLDER, false);
+		omb_store_expect_list(config->repo->store, OMB_WAL_FOLDER, false);
+	}
 	if (err->status == OMB_OK &&
 		omb_store_lock(config->repo->store, false, &lock, err) == OMB_OK &&
 		omb_plan_make(config->repo, config->backup, &config->target,
@@ -552,7 +609,8 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 			OMB_OK &&
 		omb_restore_check_spaces(&r.spaces, r.delta, err) == OMB_OK &&
 		plan_delta(&r, err) == OMB_OK &&
-		omb_spaces_check_room(&r.spaces, err) == OMB_OK && !config->dry_run)
+		omb_spaces_check_room(&r.spaces, err) == OMB_OK &&
+		check_files(&r, err) == OMB_OK && !config->dry_run)
 		(void) lock_and_copy(&r, err);
 	omb_databases_clear(&r.databases);
 	omb_spaces_clear(&r.spaces);

@@ -8,6 +8,7 @@
 #include "task/delta.h"
 #include "task/place.h"
 #include "task/plan.h"
+#include "task/restorefiles.h"
 #include "task/spaces.h"
 
 typedef struct omb_restore_config
@@ -24,6 +25,7 @@ typedef struct omb_restore_config
 	const char *target_action;
 	const omb_tablespace_move *move;
 	size_t move_count;
+	const char *space_dir;		 /* all tablespaces go here, by oid; or NULL */
 	const char *const *database; /* only these, unless database_count is 0 */
 	size_t database_count;
 	int jobs;
@@ -31,6 +33,11 @@ typedef struct omb_restore_config
 	bool write_manifest;
 	bool delta;	  /* into a directory that may have something in it */
 	bool dry_run; /* plan and check, copy nothing */
+	/*
+	 * The application's files, too; NULL for not. The instant is that of the
+	 * target. repo, delta, progress and arg are ours.
+	 */
+	const omb_restore_files_config *files;
 
 	/* step is a text for people; totals are 0 while not known */
 	void (*progress)(const char *step, uint64_t bytes, uint64_t bytes_total,
@@ -53,7 +60,8 @@ typedef struct omb_restore_result
 	omb_delta_result delta;
 	omb_place_result place;
 	uint64_t wal_saved; /* segments moved to <pgdata>.wal */
-	bool config_files;	/* some were put into <pgdata>.config */
+	omb_restore_files_result files_result;
+	bool config_files; /* some were put into <pgdata>.config */
 } omb_restore_result;
 
 /*

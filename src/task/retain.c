@@ -50,6 +50,12 @@ omb_retain_clear(omb_retain_plan *plan)
 		free(plan->backup[i].pin);
 		free(plan->backup[i].reason);
 	}
+	for (i = 0; i < plan->files_count; i++)
+	{
+		free(plan->files[i].pin);
+		free(plan->files[i].reason);
+	}
+	free(plan->files);
 	free(plan->backup);
 	free(plan->path);
 	memset(plan, 0, sizeof(*plan));

@@ -56,11 +56,24 @@ typedef struct omb_retain_backup
 	char *reason;
 } omb_retain_backup;
 
+/* A backup of the application's files alone. */
+typedef struct omb_retain_files
+{
+	char id[OMB_BACKUP_ID_MAX];
+	char *pin; /* why it is pinned, or ""; NULL when it is not */
+
+	/* the verdict */
+	bool keep;
+	char *reason;
+} omb_retain_files;
+
 typedef struct omb_retain_plan
 {
 	omb_retain_rules rules;
 	omb_retain_backup *backup; /* in the order in which they were taken */
 	size_t count;
+	omb_retain_files *files; /* likewise */
+	size_t files_count;
 	omb_timeline_path *path; /* to the timelines that have a history */
 	size_t path_count;
 
@@ -84,6 +97,17 @@ typedef struct omb_retain_plan
  * keeps, that one is kept: without it the timeline's WAL is of no use.
  */
 extern void omb_retain_decide(omb_retain_plan *plan);
+
+/*
+ * Then the verdicts on backups of the application's files; again after what
+ * lack of space has dropped. Kept are the newest one, pinned ones, those that
+ * were taken after the oldest backup from which on every instant can be
+ * restored, and of each kept backup the last one before it and the first one
+ * after it: files that it refers to may be in one of them only. Jobs never
+ * overlap, so that the order of ids tells before from after, whatever clocks
+ * say.
+ */
+extern void omb_retain_decide_files(omb_retain_plan *plan);
 
 typedef enum omb_retain_why
 {
@@ -140,6 +164,7 @@ extern bool omb_retain_range(const omb_retain_backup *backup, uint64_t *first,
 
 /* Backups may be added one by one; the new one is all zeros. */
 extern omb_retain_backup *omb_retain_add(omb_retain_plan *plan);
+extern omb_retain_files *omb_retain_add_files(omb_retain_plan *plan);
 extern void omb_retain_clear(omb_retain_plan *plan);
 
 #endif

@@ -134,6 +134,11 @@ add_backup(const char *id, void *arg, omb_error *err)
 			return err->status;
 	}
 	info = &manifest->info;
+	if (!omb_backup_is_base(info))
+	{
+		omb_manifest_close(manifest);
+		return OMB_OK;
+	}
 	out->backups++;
 	memcpy(out->last_id, info->id, sizeof(out->last_id));
 	memcpy(out->last_kind, info->kind, sizeof(out->last_kind));

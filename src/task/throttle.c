@@ -113,6 +113,17 @@ omb_throttle_set(omb_throttle *throttle, uint64_t bytes_per_second)
 }
 
 uint64_t
+omb_throttle_rate(omb_throttle *throttle)
+{
+	uint64_t rate;
+
+	(void) pthread_mutex_lock(&throttle->lock);
+	rate = throttle->rate;
+	(void) pthread_mutex_unlock(&throttle->lock);
+	return rate;
+}
+
+uint64_t
 omb_throttle_passed(omb_throttle *throttle)
 {
 	uint64_t passed;

@@ -18,6 +18,7 @@ extern void omb_throttle_wait(omb_throttle *throttle, uint64_t bytes);
 /* Change the rate, also for those who wait now. */
 extern void omb_throttle_set(omb_throttle *throttle,
 							 uint64_t bytes_per_second);
+extern uint64_t omb_throttle_rate(omb_throttle *throttle);
 /* Bytes that have passed so far. */
 extern uint64_t omb_throttle_passed(omb_throttle *throttle);
 extern void omb_throttle_free(omb_throttle *throttle);

@@ -11,25 +11,14 @@
 #include "base/file.h"
 #include "pgfmt/basebackup.h"
 #include "pgfmt/relfile.h"
+#include "task/listing.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Names of a directory, packed into one piece of memory. */
-typedef struct listing
-{
-	omb_buf text;	/* terminated names */
-	size_t *offset; /* of each name in text, until sorted into name */
-	const char **name;
-	size_t count;
-	size_t cap;
-} listing;
 
 typedef struct walker
 {
@@ -39,88 +28,19 @@ typedef struct walker
 	size_t tablespace_count;
 } walker;
 
-static int
-compare_names(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *) a, *(const char *const *) b);
-}
-
-static void
-listing_free(listing *list)
-{
-	omb_buf_free(&list->text);
-	free(list->offset);
-	free(list->name);
-}
-
-/* Read and sort a directory; *vanished when it is not there any more. */
-static omb_status
-read_directory(const char *path, listing *list, bool *vanished, omb_error *err)
-{
-	DIR *dir = opendir(path);
-	struct dirent *entry;
-	size_t i;
-
-	memset(list, 0, sizeof(*list));
-	*vanished = false;
-	if (dir == NULL && errno == ENOENT)
-	{
-		*vanished = true;
-		return OMB_OK;
-	}
-	if (dir == NULL)
-		return omb_error_set_errno(err, errno,
-								   "could not open directory \"%s\"", path);
-	for (errno = 0; (entry = readdir(dir)) != NULL; errno = 0)
-	{
-		if (strcmp(entry->d_name, ".") == 0 ||
-			strcmp(entry->d_name, "..") == 0)
-			continue;
-		if (list->count == list->cap)
-		{
-			list->cap = list->cap ? 2 * list->cap : 64;
-			list->offset =
-				omb_realloc(list->offset, list->cap * sizeof(size_t));
-		}
-		list->offset[list->count++] = list->text.len;
-		omb_buf_put(&list->text, entry->d_name, strlen(entry->d_name) + 1);
-	}
-	if (errno != 0)
-		(void) omb_error_set_errno(err, errno,
-								   "could not read directory \"%s\"", path);
-	(void) closedir(dir);
-	list->name = omb_calloc(list->count, sizeof(char *));
-	for (i = 0; i < list->count; i++)
-		list->name[i] = (const char *) list->text.data + list->offset[i];
-	free(list->offset);
-	list->offset = NULL;
-	if (list->count > 0)
-		qsort(list->name, list->count, sizeof(char *), compare_names);
-	if (err->status != OMB_OK)
-		listing_free(list);
-	return err->status;
-}
-
-static bool
-listing_has(const listing *list, const char *name)
-{
-	return list->count > 0 && bsearch(&name, list->name, list->count,
-									  sizeof(char *), compare_names) != NULL;
-}
-
 /*
  * The non-init forks of an unlogged relation are left out: its init fork,
  * which is copied, replaces them after a crash and so after a restore.
  */
 static bool
-is_unlogged(const listing *list, const omb_relfile *relfile)
+is_unlogged(const omb_listing *list, const omb_relfile *relfile)
 {
 	char init[32];
 
 	if (relfile->fork == OMB_FORK_INIT)
 		return false;
 	(void) snprintf(init, sizeof(init), "%u_init", relfile->relnumber);
-	return listing_has(list, init);
+	return omb_listing_has(list, init);
 }
 
 static void
@@ -225,7 +145,7 @@ done:
 
 /* A regular file; relation files of no use to a restore are left out. */
 static omb_status
-visit_file(walker *w, const listing *list, const char *directory,
+visit_file(walker *w, const omb_listing *list, const char *directory,
 		   const char *name, const char *path, const char *source,
 		   const struct stat *st, omb_error *err)
 {
@@ -263,7 +183,7 @@ is_tablespace(const walker *w, const char *source)
 
 /* One name in a directory. */
 static omb_status
-visit_name(walker *w, const listing *list, const char *directory,
+visit_name(walker *w, const omb_listing *list, const char *directory,
 		   const char *name, omb_error *err)
 {
 	char *path = directory[0] == '\0' ? omb_strdup(name) :
@@ -319,11 +239,11 @@ walk_directory(walker *w, const char *path, const struct stat *st,
 					   omb_strdup(w->config->pgdata) :
 					   omb_format("%s/%s", w->config->pgdata, path);
 	omb_walk_item item;
-	listing list;
+	omb_listing list;
 	bool vanished;
 	size_t i;
 
-	if (read_directory(source, &list, &vanished, err) == OMB_OK && !vanished)
+	if (omb_listing_open(source, &list, &vanished, err) == OMB_OK && !vanished)
 	{
 		memset(&item, 0, sizeof(item));
 		item.type = OMB_ENTRY_DIRECTORY;
@@ -331,7 +251,7 @@ walk_directory(walker *w, const char *path, const struct stat *st,
 		(void) visit(w, &item, path, source, err);
 		for (i = 0; i < list.count && err->status == OMB_OK; i++)
 			(void) visit_name(w, &list, path, list.name[i], err);
-		listing_free(&list);
+		omb_listing_free(&list);
 	}
 	free(source);
 	return err->status;
@@ -342,11 +262,11 @@ static omb_status
 find_tablespaces(walker *w, omb_error *err)
 {
 	char *path = omb_format("%s/pg_tblspc", w->config->pgdata);
-	listing list;
+	omb_listing list;
 	bool vanished;
 	size_t i;
 
-	if (read_directory(path, &list, &vanished, err) == OMB_OK && !vanished)
+	if (omb_listing_open(path, &list, &vanished, err) == OMB_OK && !vanished)
 	{
 		w->tablespace = omb_calloc(list.count, sizeof(char *));
 		for (i = 0; i < list.count; i++)
@@ -363,7 +283,7 @@ find_tablespaces(walker *w, omb_error *err)
 			}
 			free(link);
 		}
-		listing_free(&list);
+		omb_listing_free(&list);
 	}
 	free(path);
 	return err->status;

@@ -18,6 +18,14 @@ typedef struct omb_walk_item
 	struct stat st;
 	bool is_relation;	  /* pages of 8 kB with a header */
 	uint32_t first_block; /* of the file within its relation */
+
+	/* root FILES: what to open is source + below, below this directory */
+	int directory;
+	size_t below;
+	bool in_use;   /* a database of SQLite with a log beside it */
+	bool is_log;   /* such a log; visited after its database */
+	bool has_copy; /* read copy instead, which gather closes */
+	int copy;
 } omb_walk_item;
 
 typedef omb_status (*omb_walk_visit)(const omb_walk_item *item, void *arg,

@@ -47,7 +47,7 @@ test_base64(void)
 		   "and back");
 	}
 	for (i = 0; i < LENGTH(wrong); i++)
-		ok(!omb_base64_parse(wrong[i], &out), "\"%s\" is none", wrong[i]);
+		ok(!omb_base64_parse(wrong[i], &out), "text %zu is none", i);
 	omb_buf_clear(&out);
 	omb_base64_put_url(&out, "\xfb\xff\xfe?", 4);
 	is_text(omb_buf_text(&out), "-__-Pw", "text for a URL");
@@ -215,6 +215,7 @@ test_credentials(void)
 	char path[] = "/tmp/omb-test-XXXXXX";
 	omb_error err = OMB_ERROR_INIT;
 	omb_credentials c;
+	omb_store *store;
 	size_t i;
 	int fd = mkstemp(path);
 
@@ -235,6 +236,16 @@ test_credentials(void)
 			   c.sas_token == NULL,
 		   "wrong file %zu is refused without showing it", i);
 	omb_error_clear(&err);
+	ok(read_text(path, "sas_token=sig=SECRET\n", &c, &err) == OMB_OK &&
+		   omb_store_open_url("azblob://a/c?endpoint=http%3A%2F%2F"
+							  "127.0.0.1.invalid",
+							  path, &store, &err) == OMB_OK &&
+		   omb_store_confirm(store, "x", &err) == OMB_REFUSED &&
+		   strstr(err.message, "SECRET") == NULL,
+	   "a token is not sent without TLS: %s", err.message);
+	omb_error_clear(&err);
+	omb_credentials_wipe(&c);
+	omb_store_free(store);
 	(void) unlink(path);
 }
 

@@ -5,11 +5,14 @@
 #include "test/tap.h"
 #include "test/world.h"
 
+#include "base/file.h"
+#include "repo/pin.h"
 #include "repo/revision.h"
 #include "repo/walobject.h"
 #include "task/mirror.h"
 #include "task/mirrorcheck.h"
 #include "task/mirrorset.h"
+#include "task/probe.h"
 #include "task/prune.h"
 
 #include <inttypes.h>
@@ -631,10 +634,9 @@ put_backup(omb_repository *repo, unsigned number, uint64_t segno,
 static char *
 wal_name(uint64_t segno)
 {
-	return omb_format(
-		"wal/00000001/0000000100000000/0000000100000000%08" PRIX64
-		"-00112233445566778899aabbccddeeff",
-		segno);
+	return omb_format("wal/00000001/00000001%08" PRIX64 "/00000001%08" PRIX64
+					  "%08" PRIX64 "-00112233445566778899aabbccddeeff",
+					  segno / 256, segno / 256, segno % 256);
 }
 
 static void
@@ -895,6 +897,284 @@ test_short_rounds(void)
 	world_free(&w);
 }
 
+/* With a limit that makes each object last longer than a round. */
+static void
+test_low_limit(void)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_repository *repo = new_repository(omb_store_memory_new());
+	omb_store *to = omb_store_memory_new();
+	omb_mirror_config config;
+	omb_mirror_result result;
+	unsigned i;
+
+	for (i = 0; i < 4; i++)
+		put_backup(repo, i, 10, 30000);
+	put_wal(repo, 10, 13, 100);
+	set_config(&config, repo, to, true);
+	config.jobs = 4;
+	config.limit = 60000;
+	config.round_seconds = 0;
+	ok(mirror_with(&config, &result, &err) == OMB_OK && result.backups == 4 &&
+		   result.missing == 0 && has_wal(to, 10, 13),
+	   "a low limit does not keep anything away");
+	omb_store_free(to);
+	omb_repository_free(repo);
+}
+
+/* ---- a target with rules of its own ---- */
+
+static size_t
+count_backups(omb_store *to)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_buf names = OMB_BUF_INIT;
+	size_t count;
+
+	(void) omb_store_list(to, "backups", true, append_object, &names, &err);
+	check(&err);
+	count = occurrences(omb_buf_text(&names), "backups/");
+	omb_buf_free(&names);
+	return count;
+}
+
+static void
+test_rules(void)
+{
+	static const char path[] = "build/test/mirror-dropped";
+	omb_error err = OMB_ERROR_INIT;
+	omb_repository *repo = new_repository(omb_store_memory_new());
+	omb_store *to = omb_store_memory_new();
+	omb_mirror_config config;
+	omb_mirror_result result;
+	omb_retain_rules rules;
+	static const char *const ids[] = { "20260101T000000Z-0000",
+									   "20260101T000001Z-0000",
+									   "20260101T000002Z-0000",
+									   "20260101T000003Z-0000" };
+	uint32_t i;
+
+	(void) unlink(path);
+	for (i = 0; i < 4; i++)
+		put_backup(repo, i, 10 + 20 * i, 100);
+	put_wal(repo, 5, 80, 100);
+	memset(&rules, 0, sizeof(rules));
+	rules.keep_last = 2;
+	set_config(&config, repo, to, true);
+	config.keep = omb_mirror_keep_new(&rules, path);
+	ok(mirror_with(&config, &result, &err) == OMB_OK && result.backups == 2 &&
+		   count_backups(to) == 2,
+	   "what the rules of a target would drop is not copied");
+	ok(has_wal(to, 50, 80) && !has_wal(to, 49, 49),
+	   "nor is WAL that they do not keep");
+	ok(result.is_current && result.waiting_wal[0] == '\0',
+	   "the target is current");
+
+	/* pinned at the source */
+	(void) omb_pin_put(repo, ids[0], "", &err);
+	check(&err);
+	ok(mirror_with(&config, &result, &err) == OMB_OK && result.backups == 1 &&
+		   has_wal(to, 10, 10),
+	   "what is pinned is copied, with its WAL");
+	(void) omb_pin_remove(repo, ids[0], &err);
+
+	/* the target dropped it */
+	omb_mirror_keep_dropped(config.keep, ids[2]);
+	(void) omb_mirror_keep_save(config.keep, &err);
+	check(&err);
+	omb_mirror_keep_free(config.keep);
+	omb_store_free(to);
+	to = omb_store_memory_new();
+	set_config(&config, repo, to, true);
+	config.keep = omb_mirror_keep_new(&rules, path);
+	ok(mirror_with(&config, &result, &err) == OMB_OK && count_backups(to) == 2,
+	   "what a target dropped is not copied again");
+	ok(omb_mirror_keep_wants(config.keep, ids[1]) &&
+		   !omb_mirror_keep_wants(config.keep, ids[2]) &&
+		   omb_mirror_keep_wants(config.keep, ids[3]),
+	   "and the rules decide on the others");
+	omb_mirror_keep_free(config.keep);
+	rules.keep_last = 3;
+	config.keep = omb_mirror_keep_new(&rules, path);
+	ok(mirror_with(&config, &result, &err) == OMB_OK &&
+		   count_backups(to) == 3 &&
+		   omb_mirror_keep_wants(config.keep, ids[2]),
+	   "until the rules are others");
+	omb_mirror_keep_free(config.keep);
+
+	/* whatever is in the file */
+	for (i = 0; i < 200; i++)
+	{
+		omb_buf bytes = OMB_BUF_INIT;
+
+		omb_buf_printf(&bytes, "omsdrop1\n3 0 0 0 0 0 0\n");
+		omb_random(omb_buf_reserve(&bytes, 50), 50);
+		bytes.len += 50;
+		(void) omb_file_replace(path, bytes.data, bytes.len, 0600, &err);
+		config.keep = omb_mirror_keep_new(&rules, path);
+		omb_mirror_keep_free(config.keep);
+		omb_buf_free(&bytes);
+	}
+	check(&err);
+	(void) unlink(path);
+	omb_store_free(to);
+	omb_repository_free(repo);
+}
+
+/* ---- again and again ---- */
+
+static void
+step(omb_mirror_session *session, bool full, omb_mirror_result *result)
+{
+	omb_error err = OMB_ERROR_INIT;
+
+	(void) omb_mirror_step(session, full, result, &err);
+	check(&err);
+}
+
+static void
+test_session(void)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_repository *repo = new_repository(omb_store_memory_new());
+	omb_store *to = omb_store_memory_new();
+	omb_mirror_config config;
+	omb_mirror_session *session;
+	omb_mirror_result result;
+	uint64_t i;
+
+	put_backup(repo, 0, 10, 100);
+	for (i = 0; i < 40; i++)
+		put_wal(repo, 256 * i + 10, 256 * i + 12, 100);
+	set_config(&config, repo, to, true);
+	config.problem = note_problem;
+	config.progress = ignore_progress;
+	(void) omb_mirror_begin(&config, &session, &err);
+	check(&err);
+	step(session, false, &result);
+	ok(result.missing == 0 && result.listed && result.is_current &&
+		   has_wal(to, 10, 12) && has_wal(to, 256 * 39 + 10, 256 * 39 + 12),
+	   "the first step copies all");
+	step(session, false, &result);
+	ok(result.objects == 0 && !result.listed, "then there is nothing to do");
+	put_wal(repo, 256 * 39 + 13, 256 * 39 + 13, 100);
+	step(session, false, &result);
+	ok(result.objects == 1 && has_wal(to, 256 * 39 + 13, 256 * 39 + 13),
+	   "it finds what was archived");
+	put_wal(repo, 256 * 40, 256 * 40, 100);
+	step(session, false, &result);
+	ok(result.objects == 1, "also in a new folder");
+	put_wal(repo, 100, 100, 100);
+	step(session, false, &result);
+	ok(result.objects == 0, "not what comes late");
+	step(session, true, &result);
+	ok(result.objects == 1 && has_wal(to, 100, 100), "which a full one does");
+	put_wal(repo, 200, 201, 100);
+	put_backup(repo, 1, 200, 100);
+	step(session, false, &result);
+	ok(result.backups == 1 && result.listed && has_wal(to, 200, 200),
+	   "a new backup is looked for with all its WAL");
+
+	omb_mirror_end(session);
+	omb_store_free(to);
+	to = omb_store_memory_new();
+	config.to = to;
+	(void) omb_mirror_begin(&config, &session, &err);
+	(void) omb_mirror_step(session, false, &result, &err);
+	check(&err);
+	omb_mirror_unlist(session);
+	(void) omb_mirror_step(session, false, &result, &err);
+	ok(err.status == OMB_OK && result.listed, "it is listed when asked to be");
+	omb_mirror_end(session);
+	omb_store_free(to);
+	omb_repository_free(repo);
+}
+
+/* ---- what a store can do ---- */
+
+typedef struct probe_rows
+{
+	unsigned count[4]; /* by result */
+	omb_buf text;
+} probe_rows;
+
+static void
+note_row(const omb_probe_row *row, void *arg)
+{
+	probe_rows *rows = arg;
+
+	rows->count[row->result]++;
+	omb_buf_printf(&rows->text, "%s %s: %s\n", row->operation,
+				   omb_probe_word(row->result), row->found);
+}
+
+static int
+probe_store(omb_store *store, probe_rows *rows)
+{
+	omb_probe_config config;
+
+	memset(&config, 0, sizeof(config));
+	omb_buf_free(&rows->text);
+	memset(rows, 0, sizeof(*rows));
+	config.row = note_row;
+	config.arg = rows;
+	return omb_probe_store(&config, store);
+}
+
+static void
+test_probe(void)
+{
+	omb_store *store = omb_store_fault_new(omb_store_memory_new());
+	omb_error err = OMB_ERROR_INIT;
+	omb_buf left = OMB_BUF_INIT;
+	probe_rows rows;
+	bool seen_all = true, done = false;
+	uint64_t at;
+
+	memset(&rows, 0, sizeof(rows));
+	omb_store_fault_set(store, 0, false);
+	ok(probe_store(store, &rows) == 0 && rows.count[OMB_PROBE_OK] == 8,
+	   "a good store passes");
+	(void) omb_store_list(store, "", true, append_object, &left, &err);
+	ok(left.len == 0, "and is as it was");
+	for (at = 1; !done && seen_all; at++)
+	{
+		int errors;
+
+		omb_store_fault_set(store, at, true);
+		errors = probe_store(store, &rows);
+		done = omb_store_fault_count(store) < at;
+		seen_all = done || errors > 0;
+	}
+	ok(seen_all && at > 10, "every failure is told (%" PRIu64 ")", at);
+	omb_store_fault_set(store, 0, false);
+	omb_store_fault_keep(store, "probe/");
+	ok(probe_store(store, &rows) == 0 &&
+		   strstr(omb_buf_text(&rows.text), "remove warning") != NULL,
+	   "objects that are locked are a warning");
+	omb_buf_free(&rows.text);
+	omb_buf_free(&left);
+	omb_store_free(store);
+}
+
+static void
+test_policy(void)
+{
+	char *policy = omb_probe_policy("s3://my-bucket/a/b?region=x");
+
+	ok(policy != NULL &&
+		   strstr(policy, "\"arn:aws:s3:::my-bucket\"") != NULL &&
+		   strstr(policy, "\"arn:aws:s3:::my-bucket/a/b/*\"") != NULL,
+	   "a policy names bucket and prefix");
+	free(policy);
+	policy = omb_probe_policy("s3://my-bucket");
+	ok(policy != NULL &&
+		   strstr(policy, "\"arn:aws:s3:::my-bucket/*\"") != NULL,
+	   "or the bucket alone");
+	free(policy);
+	ok(omb_probe_policy("file:///x") == NULL, "a directory has none");
+}
+
 /* ---- checking and healing ---- */
 
 static void
@@ -998,6 +1278,11 @@ main(void)
 	test_lost();
 	test_newest();
 	test_short_rounds();
+	test_low_limit();
+	test_rules();
+	test_session();
+	test_probe();
+	test_policy();
 	test_check();
 	omb_buf_free(&told.problems);
 	omb_buf_free(&order);

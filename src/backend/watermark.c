@@ -1,0 +1,383 @@
+/*
+ * watermark.c: the worker that measures watermarks.
+ *
+ * It lives for a moment, in omsupply_backup.database. Each query of
+ * backup_watermark that is due runs in a transaction of its own that is read
+ * only and short, as the role that the row names, and gives up at once rather
+ * than to wait for a lock: the application must not notice. The result becomes
+ * a note for the repository (backend/notes.c) and then, without its rows, the
+ * last value in backup_watermark_state, which the next query gets as $1. A
+ * failure is a text in that table and nothing else.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+#include "backend/notes.h"
+#include "backend/scheduler.h"
+#include "backend/settings.h"
+#include "backend/shared.h"
+#include "backend/watermark.h"
+
+#define QUERY_TIMEOUT_MS 2000
+#define LOCK_TIMEOUT "100ms"
+
+/* The program takes no longer one either: repo/watermark.h. */
+#define VALUE_MAX (256 * 1024)
+
+/* Looks at the table when nothing is due, or it could not be read. */
+#define POLL_MS (5 * 60 * 1000)
+
+/* One that is due. */
+typedef struct Watermark
+{
+	char *name;
+	char *query;
+	char *run_as;
+	char *last; /* JSON, or NULL */
+} Watermark;
+
+static MemoryContext work_context;
+static char *schema;
+
+static void
+begin(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+commit(void)
+{
+	PopActiveSnapshot();
+	(void) SPI_finish();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(work_context);
+}
+
+/* ---- which are due ---- */
+
+static char *
+column(int row, int number)
+{
+	char *value =
+		SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number);
+
+	return value ? MemoryContextStrdup(work_context, value) : NULL;
+}
+
+/* Milliseconds until the next one is due; -1 when there is none. */
+static long
+read_due(List **due)
+{
+	long next = -1;
+	int i;
+
+	begin();
+	schema = MemoryContextStrdup(work_context, omb_scheduler_schema());
+	if (SPI_execute(
+			psprintf("SELECT w.name, w.query, w.run_as, s.value, "
+					 /* one from the future: the clock was set back */
+					 "CASE WHEN GREATEST(s.measured_at, s.failed_at) "
+					 "OPERATOR(pg_catalog.<=) pg_catalog.now() THEN 1000 "
+					 "OPERATOR(pg_catalog.*) "
+					 "(pg_catalog.date_part('epoch', w.\"interval\") "
+					 "OPERATOR(pg_catalog.-) pg_catalog.date_part('epoch', "
+					 "pg_catalog.now() OPERATOR(pg_catalog.-) "
+					 "GREATEST(s.measured_at, s.failed_at))) END "
+					 "FROM %s.backup_watermark AS w "
+					 "LEFT JOIN %s.backup_watermark_state AS s "
+					 "ON s.name OPERATOR(pg_catalog.=) w.name "
+					 "WHERE w.is_enabled ORDER BY w.name",
+					 schema, schema),
+			true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read table backup_watermark");
+	for (i = 0; i < (int) SPI_processed; i++)
+	{
+		char *left = column(i, 5);
+		double wait_ms = left ? strtod(left, NULL) : 0;
+
+		if (wait_ms <= 0)
+		{
+			Watermark *w = MemoryContextAlloc(work_context, sizeof(*w));
+			MemoryContext old = MemoryContextSwitchTo(work_context);
+
+			w->name = column(i, 1);
+			w->query = column(i, 2);
+			w->run_as = column(i, 3);
+			w->last = column(i, 4);
+			*due = lappend(*due, w);
+			MemoryContextSwitchTo(old);
+		}
+		else if (next < 0 || wait_ms < next)
+			next = (long) Min(wait_ms, POLL_MS);
+	}
+	commit();
+	return next;
+}
+
+/* ---- measuring one ---- */
+
+/* Its one row as JSON, in work_context. */
+static char *
+run_query(const Watermark *w)
+{
+	Oid types[1] = { JSONBOID };
+	Datum values[1];
+	char nulls[1] = { w->last ? ' ' : 'n' };
+	char *value;
+
+	values[0] = w->last ?
+					DirectFunctionCall1(jsonb_in, CStringGetDatum(w->last)) :
+					(Datum) 0;
+	if (SPI_execute_with_args(
+			psprintf("SELECT pg_catalog.to_jsonb(w) FROM (%s\n) AS w",
+					 w->query),
+			1, types, values, nulls, true, 2) != SPI_OK_SELECT)
+		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR),
+						errmsg("the query is no SELECT")));
+	if (SPI_processed != 1)
+		ereport(ERROR, (errcode(ERRCODE_CARDINALITY_VIOLATION),
+						errmsg("the query returned %s instead of one row",
+							   SPI_processed == 0 ? "no row" : "more")));
+	value = column(0, 1);
+	if (strlen(value) > VALUE_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the result is longer than %d bytes", VALUE_MAX)));
+	return value;
+}
+
+/* Never with more rights than the role of the row has. */
+static char *
+measure(const Watermark *w)
+{
+	char *value;
+	Oid user;
+	int context;
+
+	begin();
+	XactReadOnly = true;
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(get_role_oid(w->run_as, false),
+						   SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION);
+	enable_timeout_after(STATEMENT_TIMEOUT, QUERY_TIMEOUT_MS);
+	value = run_query(w);
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	SetUserIdAndSecContext(user, context);
+	commit();
+	return value;
+}
+
+static void
+write_note(const Watermark *w, const char *value, TimestampTz at)
+{
+	char stamp[OMB_STAMP_SIZE];
+	StringInfoData note;
+
+	omb_note_stamp(at, stamp);
+	omb_note_begin(&note, "watermark");
+	omb_note_put(&note, "stamp", stamp);
+	omb_note_put(&note, "name", w->name);
+	omb_note_put(&note, "value", value);
+	omb_note_put_place(&note, at, GetXLogInsertRecPtr(),
+					   GetWALInsertionTimeLine());
+	omb_note_write(&note, stamp);
+}
+
+/* The value that comes next, or what went wrong. */
+static void
+write_state(const Watermark *w, const char *value, const char *error)
+{
+	Oid types[3] = { TEXTOID, TEXTOID, TEXTOID };
+	Datum values[3];
+	char nulls[3] = { ' ', value ? ' ' : 'n', error ? ' ' : 'n' };
+
+	begin();
+	values[0] = CStringGetTextDatum(w->name);
+	values[1] = value ? CStringGetTextDatum(value) : (Datum) 0;
+	values[2] = error ? CStringGetTextDatum(error) : (Datum) 0;
+	if (SPI_execute_with_args(
+			psprintf(
+				"INSERT INTO %s.backup_watermark_state AS s "
+				"(name, measured_at, value, failed_at, error) VALUES ($1, "
+				"CASE WHEN $3 IS NULL THEN pg_catalog.now() END, "
+				"$2::pg_catalog.jsonb OPERATOR(pg_catalog.-) "
+				"'rows'::pg_catalog.text, "
+				"CASE WHEN $3 IS NOT NULL THEN pg_catalog.now() END, $3) "
+				"ON CONFLICT (name) DO UPDATE SET "
+				"measured_at = COALESCE(EXCLUDED.measured_at, s.measured_at), "
+				"value = COALESCE(EXCLUDED.value, s.value), "
+				"failed_at = EXCLUDED.failed_at, error = EXCLUDED.error",
+				schema),
+			3, types, values, nulls, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not write table backup_watermark_state");
+	commit();
+}
+
+/* True for a value that need not be noted: a journal without new rows. */
+static bool
+is_empty(const char *value)
+{
+	Datum json = DirectFunctionCall1(jsonb_in, CStringGetDatum(value));
+
+	return DatumGetBool(DirectFunctionCall2(
+		jsonb_contains, json,
+		DirectFunctionCall1(jsonb_in,
+							CStringGetDatum("{\"is_empty\": true}"))));
+}
+
+/* False when it failed, of which the table tells. */
+static void
+measure_one(const Watermark *w)
+{
+	char *volatile value = NULL;
+	char *volatile error = NULL;
+	TimestampTz at = GetCurrentTimestamp();
+
+	PG_TRY();
+	{
+		value = measure(w);
+	}
+	PG_CATCH();
+	{
+		ErrorData *data;
+
+		MemoryContextSwitchTo(work_context);
+		data = CopyErrorData();
+		FlushErrorState();
+		HOLD_INTERRUPTS();
+		disable_timeout(STATEMENT_TIMEOUT, false);
+		AbortCurrentTransaction();
+		RESUME_INTERRUPTS();
+		MemoryContextSwitchTo(work_context);
+		error = data->message;
+	}
+	PG_END_TRY();
+	/* the note first: what is measured twice is in the journal twice */
+	if (value != NULL && !is_empty(value))
+		write_note(w, value, at);
+	write_state(w, value, error);
+}
+
+void
+omb_watermark_main(Datum arg)
+{
+	uint64 number = (uint64) DatumGetInt64(arg);
+	List *due = NIL;
+	ListCell *cell;
+	long next;
+
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(omb_database, NULL, 0);
+	omb_scheduler_prepare();
+	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+	work_context =
+		AllocSetContextCreate(TopMemoryContext, "omsupply_backup watermarks",
+							  ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(work_context);
+	(void) read_due(&due);
+	foreach (cell, due)
+		measure_one(lfirst(cell));
+	if (due != NIL)
+		omb_notes_wake();
+	due = NIL;
+	next = read_due(&due);
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	omb_shared->watermarks_done = number;
+	omb_shared->watermarks_wait_ms = due != NIL ? 1000 :
+									 next < 0	? POLL_MS :
+												  next;
+	LWLockRelease(omb_shared->lock);
+	pgstat_report_stat(true);
+}
+
+/* ---- the launcher's part ---- */
+
+static struct
+{
+	BackgroundWorkerHandle *worker;
+	uint64 number;
+	uint64 changes; /* of tables, that were seen */
+	TimestampTz not_before;
+} launcher;
+
+static void
+start_worker(void)
+{
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker.bgw_library_name, "omsupply_backup",
+			sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "omb_watermark_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, "omsupply_backup watermarks", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "omsupply_backup watermarks", BGW_MAXLEN);
+	worker.bgw_main_arg = Int64GetDatum((int64) ++launcher.number);
+	worker.bgw_notify_pid = MyProcPid;
+	if (!RegisterDynamicBackgroundWorker(&worker, &launcher.worker))
+		launcher.worker = NULL;
+}
+
+long
+omb_watermark_step(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	uint64 changes, done, turns;
+	long wait_ms;
+	pid_t pid;
+
+	LWLockAcquire(omb_shared->lock, LW_SHARED);
+	/* a turn of the scheduler tells that database and extension are there */
+	turns = omb_shared->scheduler.done;
+	changes = omb_shared->scheduler.changes;
+	done = omb_shared->watermarks_done;
+	wait_ms = omb_shared->watermarks_wait_ms;
+	LWLockRelease(omb_shared->lock);
+	if (launcher.worker != NULL)
+	{
+		if (GetBackgroundWorkerPid(launcher.worker, &pid) != BGWH_STOPPED)
+			return POLL_MS;
+		pfree(launcher.worker);
+		launcher.worker = NULL;
+		launcher.not_before = TimestampTzPlusMilliseconds(
+			now, done == launcher.number ? wait_ms : POLL_MS);
+	}
+	if (turns == 0 || omb_repository[0] == '\0')
+		return POLL_MS;
+	/* the clock may have been set back */
+	launcher.not_before =
+		Min(launcher.not_before, TimestampTzPlusMilliseconds(now, POLL_MS));
+	if (launcher.not_before > now && launcher.changes == changes)
+		return TimestampDifferenceMilliseconds(now, launcher.not_before) + 1;
+	launcher.changes = changes;
+	start_worker();
+	return POLL_MS;
+}

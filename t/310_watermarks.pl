@@ -1,0 +1,133 @@
+# Watermarks: measured in the database, kept in the repository; a journal of
+# the changelog that loses no row whatever order transactions commit in.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use JSON::PP;
+use Omb;
+use OmSupply;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $repo = new_repository('watermarks');
+my $node = new_node('main', $repo, initdb => ['--wal-segsize=1'], conf => "omsupply_backup.database = 'central'\n");
+my ($out, $err);
+$node->safe_psql('postgres', 'CREATE DATABASE central; CREATE ROLE app SUPERUSER LOGIN');
+$node->safe_psql('central', 'CREATE EXTENSION omsupply_backup');
+sub sql { return $node->safe_psql('central', $_[0]); }
+sub listed { my ($name) = @_; return grep { $_->{name} eq $name } @{ decode_json(program_ok([ 'list', '--watermarks', '--json' ], 'list --watermarks', $repo)) }; }
+
+# a query of one's own, and what can go wrong
+sql(q{CREATE TABLE t AS SELECT 42 AS n; CREATE ROLE reader; GRANT SELECT ON t TO reader; CREATE SEQUENCE q; GRANT ALL ON q TO reader;
+INSERT INTO backup_watermark (name, query, "interval", run_as) VALUES
+ ('answer', 'SELECT n, $1->''n'' AS before, current_user AS who FROM public.t', '1 day', 'reader'),
+ ('slow', 'SELECT pg_sleep(60)', '1 day', 'reader'),
+ ('secret', 'SELECT rolpassword FROM pg_authid LIMIT 1', '1 day', 'reader'),
+ ('writes', 'SELECT nextval(''public.q'')', '1 day', 'reader'),
+ ('locked', 'SELECT count(*) FROM public.t', '1 day', 'reader'),
+ ('many', 'SELECT generate_series(1, 2)', '1 day', 'reader'),
+ ('long', 'SELECT repeat(''x'', 300000)', '1 day', 'reader'),
+ ('nobody', 'SELECT 1', '1 day', 'there is no such role');
+INSERT INTO backup_watermark (name, query, is_enabled) VALUES ('off', 'SELECT 1', false)});
+my $holder = $node->background_psql('central');
+$holder->query_safe('BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE');
+measure($node, 'central');
+like(sql(q{SELECT error FROM backup_watermark_state WHERE name = 'locked'}), qr/lock timeout/, 'it does not wait for a lock');
+$holder->query_safe('COMMIT');
+$holder->quit;
+measure($node, 'central');
+is((listed('answer'))[-1]{value}{n}, 42, 'a value is in the repository');
+for my $case ([ 'slow', qr/statement timeout/ ], [ 'secret', qr/permission denied/ ], [ 'writes', qr/read-only transaction/ ],
+	[ 'many', qr/more instead of one row/ ], [ 'long', qr/longer than 262144 bytes/ ], [ 'nobody', qr/role "there is no such role" does not exist/ ])
+{
+	like(sql("SELECT error FROM backup_watermark_state WHERE name = '$case->[0]'"), $case->[1], "$case->[0]: its failure is told");
+}
+is(sql(q{SELECT count(*) FROM backup_watermark_state WHERE name = 'off'}), 0, 'one that is off is not measured');
+is(sql(q{SELECT value->>'who' FROM backup_watermark_state WHERE name = 'answer'}), 'reader', 'a query runs as the role of its row');
+measure($node, 'central');
+is_deeply([ map { $_->{value}{before} } (listed('answer'))[0, -1] ], [ undef, 42 ], 'a query gets its last value');
+is(sql(q{SELECT count(*) FROM backup_watermark_values('answer') WHERE value->>'n' = '42'}), scalar(listed('answer')), 'in SQL, too');
+is(sql(q{SELECT count(*) FROM backup_watermark_values(NULL, now() + '1 day')}), 0, 'from a time on');
+isnt($node->psql('central', q{INSERT INTO backup_watermark (name, query) VALUES ('a/b', 'SELECT 1')}), 0, 'a name must be one');
+sql('DELETE FROM backup_watermark');
+
+# the preset finds out the version; the two lines side by side
+isnt($node->psql('central', 'SELECT backup_preset_omsupply()', stderr => \$err), 0, 'a database without omSupply');
+like($err, qr/database "central" has no tables of omSupply/, 'is told');
+for my $line (3, 2)
+{
+	my $before = listed('omsupply-journal');
+	my $central = install_omsupply($node, 'central', $line);
+	sql($_) for map { "ALTER TABLE $_ OWNER TO app" } qw(changelog key_value_store);
+	is(sql('SELECT backup_preset_omsupply()'), "omSupply $line.x", "omSupply $line");
+	is(sql('SELECT backup_preset_omsupply()'), "omSupply $line.x", 'a second time');
+	measure($node, 'central');
+	central_edit($central, 'asset_class', map { ("c$_" => "class $_") } 1 .. 5);
+	measure($node, 'central');
+	my @marks = listed('omsupply');
+	is($marks[-1]{value}{sequence}, 5, 'how far the sequence is');
+	is($marks[-1]{value}{database}, 'central', 'in which database');
+	like($marks[-1]{value}{version}, qr/^$line\./, 'the version');
+	my @keys = listed('omsupply-keys');
+	is($keys[-1]{value}{keys}{REMOTE_SYNC_PUSH_CURSOR}, 0, 'cursors');
+	ok(!grep({ /SECRET/ } keys %{ $keys[-1]{value}{keys} }), 'and no secrets');
+	my $journal = sub { my @all = listed('omsupply-journal'); return @all[ $before .. $#all ]; };
+	is_deeply([ map { $_->[0] } map { @{ $_->{value}{rows} } } $journal->() ], [ 1 .. 5 ], 'the journal has the rows');
+	is(scalar(my @pieces = $journal->()), 1, 'and nothing when there is nothing new');
+
+	# a transaction that took an early cursor and commits late
+	my $late = $node->background_psql('central');
+	$late->query_safe(q{BEGIN; SELECT app_upsert('asset_class', '{"id": "late"}', NULL)});
+	central_edit($central, 'asset_class', early => 'early');
+	measure($node, 'central');
+	is((listed('omsupply'))[-1]{value}{sequence}, 7, 'the sequence counts the row that is not committed');
+	measure($node, 'central') for 1 .. 3;
+	$late->query_safe('COMMIT');
+	$late->quit;
+	measure($node, 'central');
+	my @rows = map { $_->[2] } map { @{ $_->{value}{rows} } } $journal->();
+	is(scalar(grep { $_ eq 'late' } @rows), 1, 'a row with a low cursor that came late is in the journal, once');
+	is(scalar(grep { $_ eq 'early' } @rows), 1, 'and so is the other');
+
+	# many writers at once: nothing is missing, nothing twice
+	my @writers = map { $node->background_psql('central') } 1 .. 3;
+	srand(my $seed = $ENV{OMB_SEED} || time ^ $$);
+	note "seed $seed";
+	my %open;
+	for my $step (1 .. 40)
+	{
+		my $w = int rand 3;
+		if ($open{$w} && rand() < 0.4) { $writers[$w]->query_safe(rand() < 0.2 ? 'ROLLBACK' : 'COMMIT'); $open{$w} = 0; }
+		else
+		{
+			$writers[$w]->query_safe('BEGIN') if !$open{$w};
+			$open{$w} = 1;
+			$writers[$w]->query_safe(q{SAVEPOINT s}) if rand() < 0.3;
+			$writers[$w]->query_safe(qq{SELECT app_upsert('asset_class', '{"id": "r$line-$step"}', 11)});
+		}
+		measure($node, 'central') if rand() < 0.1;
+	}
+	$writers[$_]->query_safe('COMMIT') for grep { $open{$_} } 0 .. 2;
+	$_->quit for @writers;
+	measure($node, 'central');
+	is(join(' ', sort grep { /^r$line-/ } map { $_->[2] } map { @{ $_->{value}{rows} } } $journal->()),
+		join(' ', sort split /\n/, sql(qq{SELECT record_id FROM changelog WHERE record_id ~ '^r$line-'})), "journal and changelog agree (seed $seed)");
+
+	# too many for a list: a summary a site
+	sql(q{INSERT INTO changelog (table_name, record_id, row_action, source_site_id) SELECT 'asset', n::text, 'UPSERT', 10 + n % 2 FROM generate_series(1, 300) n}) for 1 .. 4;
+	measure($node, 'central');
+	my $last = (listed('omsupply-journal'))[-1]{value};
+	is($last->{rows}, undef, 'a large piece has no rows');
+	is_deeply([ map { "$_->{source_site_id} $_->{count}" } sort { $a->{source_site_id} <=> $b->{source_site_id} } @{ $last->{sites} } ], [ '10 600', '11 600' ], 'but counts a site');
+	sql('DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE EXTENSION IF NOT EXISTS omsupply_backup') if $line == 3;
+}
+
+# expire thins them out and touches nothing else
+my $all = listed('omsupply');
+$node->safe_psql('central', 'SELECT backup_now(); SELECT count(*) FROM backup_expire()');
+is(scalar(listed('omsupply')), $all, 'those of a day are all kept');
+$node->stop;
+
+done_testing();
