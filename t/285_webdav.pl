@@ -144,6 +144,8 @@ sub set_rules
 my $size = 5_000_000;
 set_rules();
 dav_ok(\%proxy, [ 'put', 'whole', $size ], 'an object through the proxy');
+dav_ok(\%proxy, [ 'put', 'new/folder/x', 10 ], 'an object in new folders');
+is(scalar(() = slurp_file($log) =~ /^MOVE/mg), 3, 'costs no more than one failure');
 for my $case (
 	[ 'status=503:Busy times=2', 'put' ],
 	[ 'status=500:Error times=2', 'put' ],

@@ -170,7 +170,9 @@ omb_dav_do(omb_cloud_client *client, const char *method, const char *action,
 		   const char *name, const char *const *header, size_t header_count,
 		   bool once, int *status, omb_error *err)
 {
-	omb_cloud_call call = { .action = action, .method = method, .name = name };
+	omb_cloud_call call = {
+		.action = action, .method = method, .name = name, .once = once
+	};
 	omb_cloud_answer answer = { 0 };
 
 	while (header_count > 0)
