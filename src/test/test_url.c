@@ -130,7 +130,7 @@ sftp(void)
 	(void) opened("sftp://host", "sftp://host");
 	(void) opened("sftp://me@host:22/~/a%20b/", "sftp://me@host/~/a b");
 	(void) opened("sftp://me@[fe80::1%25eth0]:2222//a?host-key=SHA256:+/x",
-				  "sftp://me@fe80::1%eth0:2222/a");
+				  "sftp://me@[fe80::1%eth0]:2222/a");
 	ok(opened("sftp:///x", "") == OMB_USAGE, "a server is needed");
 	ok(opened("sftp://host:x/", "") == OMB_USAGE, "a port is a number");
 	ok(opened("sftp://host:0/", "") == OMB_USAGE, "and not 0");
