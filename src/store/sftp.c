@@ -13,7 +13,7 @@
 #include "store/sftppool.h"
 #include "store/sftpupload.h"
 #include "store/sole.h"
-#include "store/window.h"
+#include "store/readahead.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -38,7 +38,7 @@ typedef struct sftp_object
 	char *name;
 	char *path;
 	int64_t changed;
-	omb_window window;
+	omb_readahead window;
 } sftp_object;
 
 static omb_sftp_pool *
@@ -313,8 +313,8 @@ sftp_read(omb_object *object, uint64_t offset, void *data, size_t len,
 {
 	sftp_object *o = (sftp_object *) object;
 
-	return omb_window_read(&o->window, o->base.size, offset, data, len, fetch,
-						   o, err);
+	return omb_readahead_read(&o->window, o->base.size, offset, data, len,
+							  fetch, o, err);
 }
 
 static void
@@ -322,7 +322,7 @@ sftp_close(omb_object *object)
 {
 	sftp_object *o = (sftp_object *) object;
 
-	omb_window_free(&o->window);
+	omb_readahead_free(&o->window);
 	free(o->name);
 	free(o->path);
 	free(o);

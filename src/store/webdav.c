@@ -8,7 +8,7 @@
 #include "store/sole.h"
 #include "store/webdavclient.h"
 #include "store/webdavupload.h"
-#include "store/window.h"
+#include "store/readahead.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +28,7 @@ typedef struct dav_object
 	omb_object base;
 	char *name;
 	char *condition; /* header: the object that was opened; or NULL */
-	omb_window window;
+	omb_readahead window;
 } dav_object;
 
 static omb_cloud_client *
@@ -184,8 +184,8 @@ dav_read(omb_object *object, uint64_t offset, void *data, size_t len,
 {
 	dav_object *o = (dav_object *) object;
 
-	return omb_window_read(&o->window, o->base.size, offset, data, len, fetch,
-						   o, err);
+	return omb_readahead_read(&o->window, o->base.size, offset, data, len,
+							  fetch, o, err);
 }
 
 static void
@@ -193,7 +193,7 @@ dav_close(omb_object *object)
 {
 	dav_object *o = (dav_object *) object;
 
-	omb_window_free(&o->window);
+	omb_readahead_free(&o->window);
 	free(o->condition);
 	free(o->name);
 	free(o);

@@ -1,7 +1,7 @@
 /*
- * window.c: reading ahead in an object.
+ * readahead.c: reading ahead in an object.
  */
-#include "store/window.h"
+#include "store/readahead.h"
 
 #include "base/buffer.h"
 
@@ -12,8 +12,8 @@
 
 /* Have what begins at offset in the window. */
 static omb_status
-fill(omb_window *w, uint64_t object_size, uint64_t offset, size_t len,
-	 omb_window_fetch fetch, void *arg, omb_error *err)
+fill(omb_readahead *w, uint64_t object_size, uint64_t offset, size_t len,
+	 omb_readahead_fetch fetch, void *arg, omb_error *err)
 {
 	uint64_t left = object_size - offset;
 	size_t size = w->first;
@@ -34,9 +34,9 @@ fill(omb_window *w, uint64_t object_size, uint64_t offset, size_t len,
 }
 
 omb_status
-omb_window_read(omb_window *w, uint64_t object_size, uint64_t offset,
-				void *data, size_t len, omb_window_fetch fetch, void *arg,
-				omb_error *err)
+omb_readahead_read(omb_readahead *w, uint64_t object_size, uint64_t offset,
+				   void *data, size_t len, omb_readahead_fetch fetch,
+				   void *arg, omb_error *err)
 {
 	uint8_t *out = data;
 
@@ -62,7 +62,7 @@ omb_window_read(omb_window *w, uint64_t object_size, uint64_t offset,
 }
 
 void
-omb_window_free(omb_window *w)
+omb_readahead_free(omb_readahead *w)
 {
 	free(w->data);
 	w->data = NULL;
