@@ -351,11 +351,21 @@ SELECT current_database() AS database, now.horizon, floor.cursor AS floor, now.f
 	  FROM backup_current_incarnation() AS c
 	ON CONFLICT (is_only) DO UPDATE
 	   SET base_dir = coalesce(EXCLUDED.base_dir, backup_incarnation.base_dir);
+	IF backup_preset_omsupply.base_dir IS NOT NULL THEN
+		INSERT INTO backup_file_set (name, path, exclude)
+		VALUES ('omsupply', backup_preset_omsupply.base_dir, '{static_files/tmp,.tmp*,db_export.dump,log}')
+		ON CONFLICT (name) DO UPDATE
+		   SET path = EXCLUDED.path, exclude = EXCLUDED.exclude, is_enabled = true;
+		IF NOT EXISTS (SELECT FROM backup_schedule AS s WHERE s.job = 'files') THEN
+			INSERT INTO backup_schedule (name, job, cron, is_enabled)
+			VALUES ('files', 'files', '*/15 * * * *', true);
+		END IF;
+	END IF;
 	RETURN format('omSupply %s.x', line);
 END
 $preset$;
 COMMENT ON FUNCTION backup_preset_omsupply(pg_catalog.text)
-IS 'set everything up for omSupply: watermarks, and the protection after a restore';
+IS 'set everything up for omSupply: watermarks, the protection after a restore, and with base_dir its files';
 
 -- What is known of the changelog: what was restored, what there was before.
 CREATE FUNCTION backup_realign_facts(highest pg_catalog.int8, lost_until pg_catalog.timestamptz,
