@@ -333,6 +333,11 @@ try_once(omb_cloud_attempt *a, omb_error *err)
 	request.header_count = a->header_count;
 	request.body = call->body;
 	request.body_len = call->body_len;
+	request.body_in_file = call->body_in_file;
+	request.body_file = call->body_file;
+	request.user = a->user;
+	request.password = a->password;
+	request.digest = a->digest;
 	if (call->into != NULL)
 	{
 		request.into = (uint8_t *) call->into + a->done;
@@ -367,6 +372,11 @@ end_try(omb_cloud_attempt *a)
 	omb_buf_free(&a->url);
 	free(a->region);
 	a->region = NULL;
+	free(a->user);
+	a->user = NULL;
+	if (a->password != NULL)
+		wipe(a->password);
+	a->password = NULL;
 }
 
 /* ---- learning ---- */
