@@ -135,7 +135,8 @@ typedef struct omb_cloud_provider
 							 omb_error *err);
 	/*
 	 * Describe the request that makes the object appear; text holds what it
-	 * needs. With last_carries it has the last part, which is not sent before.
+	 * needs. With last_carries it has the last part, which is not sent before,
+	 * and the condition was given at the beginning.
 	 */
 	void (*parts_finish)(const omb_cloud_client *client,
 						 omb_cloud_parts *parts, omb_cloud_call *call,
@@ -198,6 +199,7 @@ struct omb_cloud_client
 	int64_t clock_offset; /* microseconds */
 	bool no_batches;	  /* the server removes one by one only */
 	unsigned keys_read;	  /* how often; 0: there are none yet */
+	int64_t renew_at;	  /* not before */
 	omb_credentials keys;
 };
 

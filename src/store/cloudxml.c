@@ -604,6 +604,73 @@ omb_cloud_fates_free(omb_cloud_fates *fates)
 	memset(fates, 0, sizeof(*fates));
 }
 
+/* ---- temporary keys ---- */
+
+#define STS_KEYS "AssumeRoleWithWebIdentityResult/Credentials/"
+
+static bool
+sts_element(const char *path, const char *text, void *arg)
+{
+	omb_cloud_keys *keys = arg;
+	const char *name = strchr(path, '/');
+
+	if (name == NULL || strncmp(name + 1, STS_KEYS, sizeof(STS_KEYS) - 1) != 0)
+		return true;
+	name += sizeof(STS_KEYS);
+	if (strcmp(name, "AccessKeyId") == 0)
+		replace(&keys->id, text);
+	else if (strcmp(name, "SecretAccessKey") == 0)
+		replace(&keys->secret, text);
+	else if (strcmp(name, "SessionToken") == 0)
+		replace(&keys->token, text);
+	else if (strcmp(name, "Expiration") == 0)
+		return omb_time_parse(text, &keys->expires);
+	return true;
+}
+
+bool
+omb_cloud_parse_sts(const void *data, size_t len, omb_cloud_keys *keys)
+{
+	memset(keys, 0, sizeof(*keys));
+	if (read_xml(data, len, sts_element, keys) && keys->id != NULL &&
+		keys->secret != NULL && keys->token != NULL && keys->expires != 0)
+		return true;
+	free(keys->id);
+	free(keys->secret);
+	free(keys->token);
+	memset(keys, 0, sizeof(*keys));
+	return false;
+}
+
+static bool
+sts_error_element(const char *path, const char *text, void *arg)
+{
+	error_reader *r = arg;
+
+	if (strcmp(path, "ErrorResponse/Error/Code") == 0)
+		keep(r->error->code, sizeof(r->error->code), text);
+	else if (strcmp(path, "ErrorResponse/Error/Message") == 0)
+		keep(r->error->message, sizeof(r->error->message), text);
+	else if (strcmp(path, "ErrorResponse/Error") == 0)
+		r->found = true;
+	return true;
+}
+
+bool
+omb_cloud_parse_sts_error(const void *data, size_t len, omb_cloud_error *error)
+{
+	error_reader r = { error, false };
+	char *c;
+
+	memset(error, 0, sizeof(*error));
+	if (!read_xml(data, len, sts_error_element, &r) || !r.found)
+		return false;
+	for (c = error->message; *c != '\0'; c++)
+		if ((unsigned char) *c < ' ')
+			*c = ' ';
+	return true;
+}
+
 static bool
 completed_element(const char *path, const char *text, void *arg)
 {

@@ -103,6 +103,21 @@ extern bool omb_cloud_parse_deleted(const void *data, size_t len,
 									omb_cloud_fates *out);
 extern void omb_cloud_fates_free(omb_cloud_fates *fates);
 
+/* AssumeRoleWithWebIdentity: keys for a while. Wipe and free them. */
+typedef struct omb_cloud_keys
+{
+	char *id;
+	char *secret;
+	char *token;
+	int64_t expires; /* microseconds since 1970 */
+} omb_cloud_keys;
+
+extern bool omb_cloud_parse_sts(const void *data, size_t len,
+								omb_cloud_keys *keys);
+/* What the service says instead. */
+extern bool omb_cloud_parse_sts_error(const void *data, size_t len,
+									  omb_cloud_error *error);
+
 /* CompleteMultipartUpload: it is complete indeed. */
 extern bool omb_cloud_parse_completed(const void *data, size_t len);
 
