@@ -98,11 +98,21 @@ make_folders(dav_upload *u, const char *name, omb_error *err)
 		char next = *++slash;
 
 		*slash = '\0';
-		/* 405: it is there */
 		if (omb_dav_do(u->client, "MKCOL", "create folder", path, NULL, 0,
 					   false, &status, err) != OMB_OK &&
-			status == 405)
+			err->status != OMB_CANCELLED)
+		{
+			omb_error failure = *err;
+			omb_dav_list found;
+
+			/* 405, or what it is when somebody else was faster (Apache: 403) */
 			omb_error_clear(err);
+			if (omb_dav_find(u->client, path, false, &found, NULL, err) !=
+				OMB_OK)
+				*err = failure;
+			else
+				omb_dav_list_free(&found);
+		}
 		*slash = next;
 	}
 	free(path);
