@@ -443,7 +443,6 @@ DECLARE
 	facts record;
 	kind text;
 	command text;
-	commands text[] := '{}';
 	lower_bound bigint;
 	upper_bound bigint;
 	size bigint;
@@ -681,7 +680,7 @@ SELECT 'sync_request', r.id, 'UPSERT', $1, (SELECT k.value_int FROM public.key_v
  WHERE b.is_integrated AND b.integration_result = 'ERROR' AND b.integration_error ILIKE '%foreign key%'
    AND NOT EXISTS (SELECT FROM public.sync_buffer AS l WHERE l.record_id = b.record_id AND l.table_name = b.table_name AND l.cursor > b.cursor)$sql$ END
 			|| $sql$ AND b.received_datetime >= coalesce((SELECT max(l.at) FROM backup_realign_log AS l WHERE l.scenario IN ('omsupply', 'msupply', 'both')), '-infinity') AT TIME ZONE 'UTC'$sql$;
-		EXECUTE replace(regexp_replace(command, '^UPDATE public.sync_buffer AS b SET .*?WHERE', 'SELECT count(*) FROM public.sync_buffer AS b WHERE'), '', '') INTO n;
+		EXECUTE regexp_replace(command, '^UPDATE public.sync_buffer AS b SET .*?WHERE', 'SELECT count(*) FROM public.sync_buffer AS b WHERE') INTO n;
 		IF n > 0 THEN
 			object := 'table sync_buffer';
 			old_value := format('%s records failed because a record that they refer to was missing', n);
