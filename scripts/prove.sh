@@ -63,6 +63,8 @@ if grep -q sftpserver.sh "$@"; then
 	export OMB_SFTP_ROOT=$SCRATCH/sshd OMB_SFTP_SHIM=$SCRATCH/bin/shadowshim.so
 fi
 
+if grep -q webdavserver.sh "$@"; then cp scripts/webdavserver.sh "$SCRATCH/bin/"; fi
+
 # the user may not be able to read the checkout
 cp -a t "$SCRATCH/t"
 cp -a src/test/data/golden "$SCRATCH/golden"

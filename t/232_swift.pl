@@ -14,7 +14,7 @@ my $base = PostgreSQL::Test::Utils::tempdir('swift');
 my $keys = write_private("$base/keys", "access_key_id=$ENV{OMB_SWIFT_ACCESS_KEY_ID}", "secret_access_key=$ENV{OMB_SWIFT_SECRET_ACCESS_KEY}");
 @Cloud::secrets = ($ENV{OMB_SWIFT_SECRET_ACCESS_KEY});
 %Cloud::server = (OMB_S3_ENDPOINT => "http://127.0.0.1:$ENV{OMB_SWIFT_PORT}", OMB_S3_BUCKET => 'suite', OMB_S3_PREFIX => 'some/prefix',
-	OMB_S3_CREDENTIALS => $keys, OMB_S3_CREATES => 'none');
+	OMB_S3_CREDENTIALS => $keys, OMB_S3_CREATES => 'looks');
 
 suite_ok({}, ['create'], 'a bucket');
 my $out = suite_ok({}, ['suite'], 'the contract of stores');

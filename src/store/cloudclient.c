@@ -333,6 +333,11 @@ try_once(omb_cloud_attempt *a, omb_error *err)
 	request.header_count = a->header_count;
 	request.body = call->body;
 	request.body_len = call->body_len;
+	request.body_in_file = call->body_in_file;
+	request.body_file = call->body_file;
+	request.user = a->user;
+	request.password = a->password;
+	request.digest = a->digest;
 	if (call->into != NULL)
 	{
 		request.into = (uint8_t *) call->into + a->done;
@@ -367,6 +372,11 @@ end_try(omb_cloud_attempt *a)
 	omb_buf_free(&a->url);
 	free(a->region);
 	a->region = NULL;
+	free(a->user);
+	a->user = NULL;
+	if (a->password != NULL)
+		wipe(a->password);
+	a->password = NULL;
 }
 
 /* ---- learning ---- */
@@ -378,7 +388,7 @@ learn_clock(omb_cloud_attempt *a, learned *known)
 	int64_t date, difference;
 
 	if (a->answer->http.status != 403 || known->clock ||
-		!omb_http_date(&a->answer->http, &date))
+		a->call->url != NULL || !omb_http_date(&a->answer->http, &date))
 		return false;
 	difference = date - a->time;
 	if (difference < SKEW && difference > -SKEW)
@@ -584,7 +594,7 @@ omb_cloud_do(omb_cloud_client *client, const omb_cloud_call *call,
 	size_t before;
 
 	/* once, and not while others wait to sign theirs */
-	if (client->provider->signs_body)
+	if (client->provider->signs_body && call->url == NULL)
 	{
 		omb_sha256(call->body_len > 0 ? call->body : "", call->body_len,
 				   digest);

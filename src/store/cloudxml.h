@@ -11,6 +11,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * For others who read XML: told at the end of each element, its path of names
+ * without prefixes ("Error/Code") and the text directly in it. False ends the
+ * reading.
+ */
+typedef bool (*omb_xml_element)(const char *path, const char *text, void *arg);
+
+/* False when it is no whole document, or somebody ended it. */
+extern bool omb_xml_read(const void *data, size_t len, omb_xml_element end,
+						 void *arg);
+
 /* <Error>, which a server may send with a status that says success. */
 typedef struct omb_cloud_error
 {

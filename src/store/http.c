@@ -3,6 +3,7 @@
  */
 #include "store/http.h"
 
+#include "base/file.h"
 #include "codec/crypto.h"
 
 #include <curl/curl.h>
@@ -287,7 +288,15 @@ on_send(char *out, size_t size, size_t count, void *arg)
 	size_t left = x->request->body_len - x->sent;
 	size_t len = size * count < left ? size * count : left;
 
-	if (len > 0)
+	if (len > 0 && x->request->body_in_file)
+	{
+		ssize_t n =
+			omb_pread_full(x->request->body_file, out, len, (off_t) x->sent);
+
+		if (n < 0 || (size_t) n < len)
+			return CURL_READFUNC_ABORT;
+	}
+	else if (len > 0)
 		memcpy(out, (const uint8_t *) x->request->body + x->sent, len);
 	x->sent += len;
 	return len;
@@ -362,10 +371,18 @@ set_request(exchange *x, struct curl_slist *headers)
 	(void) curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
 	(void) curl_easy_setopt(curl, CURLOPT_XFERINFODATA, x);
 
+	if (request->user != NULL)
+	{
+		(void) curl_easy_setopt(
+			curl, CURLOPT_HTTPAUTH,
+			(long) (request->digest ? CURLAUTH_DIGEST : CURLAUTH_BASIC));
+		(void) curl_easy_setopt(curl, CURLOPT_USERNAME, request->user);
+		(void) curl_easy_setopt(curl, CURLOPT_PASSWORD, request->password);
+	}
 	if (strcmp(request->method, "HEAD") == 0)
 		(void) curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
 	else if (strcmp(request->method, "PUT") == 0 ||
-			 strcmp(request->method, "POST") == 0)
+			 strcmp(request->method, "POST") == 0 || request->body_len > 0)
 	{
 		/* POST in curl's way would add a Content-Type to what is signed */
 		(void) curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
@@ -588,11 +605,16 @@ bool
 omb_http_date(const omb_http_response *response, int64_t *time)
 {
 	char text[64];
-	time_t seconds;
 
-	if (!omb_http_header(response, "date", text, sizeof(text)))
-		return false;
-	seconds = curl_getdate(text, NULL);
+	return omb_http_header(response, "date", text, sizeof(text)) &&
+		   omb_http_time(text, time);
+}
+
+bool
+omb_http_time(const char *text, int64_t *time)
+{
+	time_t seconds = curl_getdate(text, NULL);
+
 	if (seconds == (time_t) -1)
 		return false;
 	*time = (int64_t) seconds * 1000000;

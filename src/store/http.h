@@ -56,12 +56,17 @@ typedef enum omb_http_failure
 
 typedef struct omb_http_request
 {
-	const char *method; /* GET, HEAD, PUT, POST, DELETE */
+	const char *method; /* GET, HEAD, PUT, POST, DELETE, ... */
 	const char *url;
 	const char *const *header; /* "Name: value" */
 	size_t header_count;
 	const void *body; /* stays until the answer is there */
 	size_t body_len;
+	bool body_in_file; /* the whole of body_file, and not body */
+	int body_file;
+	const char *user; /* to log in with; NULL */
+	const char *password;
+	bool digest; /* by digest, which costs another round trip */
 	/*
 	 * Where the body of an answer 200 or 206 goes; NULL for the response's
 	 * own. Other bodies are texts that explain.
@@ -103,6 +108,9 @@ extern bool omb_http_header(const omb_http_response *response,
 							const char *name, char *out, size_t size);
 /* The Date header, as omb_time_now() counts; false when there is none. */
 extern bool omb_http_date(const omb_http_response *response, int64_t *time);
+
+/* A time as in headers, the same way; false when it is none. */
+extern bool omb_http_time(const char *text, int64_t *time);
 
 extern void omb_http_response_free(omb_http_response *response);
 

@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "pgfmt/control.h"
 #include "pgfmt/tablespacemap.h"
+#include "repo/backupinfo.h"
 #include "repo/claim.h"
 #include "repo/walobject.h"
 #include "task/pgmanifest.h"
@@ -410,6 +411,22 @@ write_label(restore *r, omb_error *err)
 	return err->status;
 }
 
+/* What the server reads when it starts: backend/quarantine.c. */
+static omb_status
+write_quarantine(restore *r, omb_error *err)
+{
+	omb_buf text = OMB_BUF_INIT;
+
+	if (r->config->quarantine != NULL)
+	{
+		omb_text_put(&text, "database", r->config->quarantine);
+		(void) write_file(r, "omsupply_backup.quarantine", text.data, text.len,
+						  err);
+	}
+	omb_buf_free(&text);
+	return err->status;
+}
+
 static omb_status
 write_settings(const restore *r, omb_error *err)
 {
@@ -516,6 +533,7 @@ copy_and_finish(restore *r, omb_error *err)
 		 omb_pg_manifest_create(path, &r->manifest->info, &r->pg_manifest,
 								err) == OMB_OK) &&
 		copy_files(r, err) == OMB_OK && write_label(r, err) == OMB_OK &&
+		write_quarantine(r, err) == OMB_OK &&
 		write_settings(r, err) == OMB_OK && sync_all(r, err) == OMB_OK &&
 		place_files(r, err) == OMB_OK &&
 		(!config->take_over || take_over(r, err) == OMB_OK))
