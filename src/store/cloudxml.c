@@ -632,7 +632,7 @@ bool
 omb_cloud_parse_sts(const void *data, size_t len, omb_cloud_keys *keys)
 {
 	memset(keys, 0, sizeof(*keys));
-	if (read_xml(data, len, sts_element, keys) && keys->id != NULL &&
+	if (omb_xml_read(data, len, sts_element, keys) && keys->id != NULL &&
 		keys->secret != NULL && keys->token != NULL && keys->expires != 0)
 		return true;
 	free(keys->id);
@@ -663,7 +663,7 @@ omb_cloud_parse_sts_error(const void *data, size_t len, omb_cloud_error *error)
 	char *c;
 
 	memset(error, 0, sizeof(*error));
-	if (!read_xml(data, len, sts_error_element, &r) || !r.found)
+	if (!omb_xml_read(data, len, sts_error_element, &r) || !r.found)
 		return false;
 	for (c = error->message; *c != '\0'; c++)
 		if ((unsigned char) *c < ' ')
