@@ -442,7 +442,7 @@ test_races(const target *t)
 {
 	const char *creates = getenv("OMB_S3_CREATES");
 	bool puts_only = creates != NULL && strcmp(creates, "puts") == 0;
-	/* it looks and then renames; see store/webdav.h */
+	/* it looks first; see store/s3.h and store/webdav.h */
 	bool looks = creates != NULL && strcmp(creates, "looks") == 0;
 	omb_store *store = fresh(t);
 	omb_error err = OMB_ERROR_INIT;
