@@ -76,7 +76,7 @@ my ($before, $same) = (0, 0);
 while (time < $deadline && $same < 10)
 {
 	my $now = $size->();
-	$same = requests() =~ / hang=/m && $now > 5000 && $now == $before ? $same + 1 : 0;
+	$same = requests() =~ / hang=/m && bytes_of(qr{/packs/}) > $packs / 4 && $now == $before ? $same + 1 : 0;
 	$before = $now;
 	usleep(100_000);
 }

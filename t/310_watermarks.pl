@@ -62,7 +62,9 @@ for my $line (3, 2)
 	my $central = install_omsupply($node, 'central', $line);
 	sql($_) for map { "ALTER TABLE $_ OWNER TO app" } qw(changelog key_value_store);
 	is(sql('SELECT backup_preset_omsupply()'), "omSupply $line.x", "omSupply $line");
-	is(sql('SELECT backup_preset_omsupply()'), "omSupply $line.x", 'a second time');
+	is(sql(q{SELECT backup_preset_omsupply('/srv/app_data')}), "omSupply $line.x", 'a second time');
+	is(sql(q{SELECT name, path, 'static_files/tmp' = ANY (exclude), is_enabled FROM backup_file_set}), 'omsupply|/srv/app_data|t|t', 'with its files');
+	is(sql(q{SELECT count(*) FROM backup_schedule WHERE job = 'files' AND is_enabled}), 1, 'and a schedule for them');
 	measure($node, 'central');
 	central_edit($central, 'asset_class', map { ("c$_" => "class $_") } 1 .. 5);
 	measure($node, 'central');

@@ -227,6 +227,12 @@ rename $repo->{dir}, "$repo->{dir}.away" or die;
 check_instant('mirror', $copy);
 rename "$repo->{dir}.away", $repo->{dir} or die;
 
+# ---- in a dump, and in the preset of omSupply ----
+
+like(`pg_dump -d '@{[ $node->connstr('postgres') ]}'`, qr/COPY public\.backup_file_set .*\napp\t\Q$sets\E\t\{log,/, 'a dump has the sets');
+ok($node->psql('postgres', "SELECT backup_preset_omsupply('$sets')") != 0, 'the preset is for a database of omSupply');
+is(sql(q{SELECT count(*) FROM backup_file_set}), 1, 'and else changes nothing');
+
 # ---- by a schedule ----
 
 sql(q{INSERT INTO backup_schedule (name, job, cron, is_enabled) VALUES ('files', 'files', '*/15 * * * *', true)});

@@ -39,6 +39,8 @@
 /* Queued pieces that another one may be joined to. */
 #define JOINED 4
 #define FRESH (INT64_C(10) * 1000000)
+/* A short piece waits so long for others to be joined to it. */
+#define GROWS (INT64_C(5) * 1000)
 
 typedef enum piece_state
 {
@@ -60,7 +62,7 @@ typedef struct piece
 	size_t read;	 /* bytes of it */
 	unsigned users;	 /* who copy from it, or fetch it */
 	uint64_t used;	 /* when, in uses */
-	int64_t at;		 /* fetched */
+	int64_t at;		 /* fetched; of one that is queued: since when */
 	/* of the object */
 	char etag[sizeof(((omb_cloud_found *) 0)->etag)];
 	uint64_t size;
@@ -286,18 +288,45 @@ end_fetch(omb_cloud_cache *cache, piece *p, bool good)
 	(void) pthread_cond_broadcast(&cache->changed);
 }
 
-/* The next piece to be fetched ahead, or NULL; the cache is locked. */
+/*
+ * The next piece to be fetched ahead, or NULL; the cache is locked. *grows: one
+ * is there, but may become longer.
+ */
 static piece *
-next_ahead(const omb_cloud_cache *cache)
+next_ahead(const omb_cloud_cache *cache, bool *grows)
 {
 	piece *p;
 
+	*grows = false;
 	if (cache->fetching >= cache->at_once)
 		return NULL;
 	for (p = cache->first; p != NULL; p = p->next)
-		if (p->state == QUEUED)
-			return cache->ahead + p->len <= AHEAD_MAX ? p : NULL;
+	{
+		if (p->state != QUEUED)
+			continue;
+		if (cache->ahead + p->len > AHEAD_MAX)
+			return NULL;
+		if (p->len > PIECE / 2 || now() - p->at > GROWS)
+			return p;
+		*grows = true;
+	}
 	return NULL;
+}
+
+/* Wait for a change, or until a piece has grown. */
+static void
+wait_grown(omb_cloud_cache *cache)
+{
+	struct timespec until;
+
+	(void) clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += (long) GROWS * 1000;
+	if (until.tv_nsec >= 1000000000)
+	{
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	(void) pthread_cond_timedwait(&cache->changed, &cache->lock, &until);
 }
 
 /* Over a narrow way pieces that come at once only come later. */
@@ -318,14 +347,18 @@ run_fetcher(void *arg)
 	(void) pthread_mutex_lock(&cache->lock);
 	while (!cache->stopping)
 	{
-		piece *p = next_ahead(cache);
+		bool grows;
+		piece *p = next_ahead(cache, &grows);
 		omb_error ignored = OMB_ERROR_INIT;
 		int64_t since;
 		bool good;
 
 		if (p == NULL)
 		{
-			(void) pthread_cond_wait(&cache->changed, &cache->lock);
+			if (grows)
+				wait_grown(cache);
+			else
+				(void) pthread_cond_wait(&cache->changed, &cache->lock);
 			continue;
 		}
 		p->state = FETCHING;
@@ -385,6 +418,7 @@ omb_cloud_cache_expect(omb_cloud_cache *cache, const char *name,
 	{
 		p = add_piece(cache, name, offset, len);
 		p->ahead = true;
+		p->at = now();
 		p->number = ++cache->expected;
 	}
 	while (cache->threads < FETCHERS &&

@@ -36,6 +36,8 @@ typedef struct omb_cloud_call
 	size_t header_count;
 	const void *body;
 	size_t body_len;
+	bool body_in_file; /* of which this is the length, and not body */
+	int body_file;
 	/* Reads exactly so many bytes of the object from an offset; or NULL. */
 	void *into;
 	size_t into_size;
@@ -65,6 +67,9 @@ typedef struct omb_cloud_attempt
 	unsigned keys; /* which keys signed it, omb_cloud_client.keys_read */
 	char *region;  /* the provider's own: what it took the bucket to be in */
 	omb_buf url;   /* made by the provider, as is: */
+	char *user;	   /* or NULL; for the server to ask for, as are: */
+	char *password;
+	bool digest;
 	char *header[OMB_CLOUD_HEADERS + 1];
 	size_t header_count;
 	unsigned learned; /* the provider's own: how often it learned from answers
@@ -130,7 +135,8 @@ typedef struct omb_cloud_provider
 							 omb_error *err);
 	/*
 	 * Describe the request that makes the object appear; text holds what it
-	 * needs. With last_carries it has the last part, which is not sent before.
+	 * needs. With last_carries it has the last part, which is not sent before,
+	 * and the condition was given at the beginning.
 	 */
 	void (*parts_finish)(const omb_cloud_client *client,
 						 omb_cloud_parts *parts, omb_cloud_call *call,
@@ -193,6 +199,7 @@ struct omb_cloud_client
 	int64_t clock_offset; /* microseconds */
 	bool no_batches;	  /* the server removes one by one only */
 	unsigned keys_read;	  /* how often; 0: there are none yet */
+	int64_t renew_at;	  /* not before */
 	omb_credentials keys;
 };
 

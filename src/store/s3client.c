@@ -2,6 +2,7 @@
  * s3client.c: speaking S3: which server, signatures, the region learned from
  * it, listings, errors.
  */
+#include "store/awskeys.h"
 #include "store/s3client.h"
 
 #include "base/text.h"
@@ -266,7 +267,7 @@ omb_s3_client_new(const omb_s3_config *config, omb_cloud_client **client,
 		.signs_body = true,
 		.part_size = PART_SIZE_MIN,
 		.parts_max = 10000,
-		.read_keys = omb_credentials_read,
+		.read_keys = omb_aws_keys_read,
 		.prepare = s3_prepare,
 		.learn = learn_region,
 		.passing = passing,

@@ -7,11 +7,9 @@
 #include "base/crc32c.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "task/sqlitecopy.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -124,8 +122,8 @@ submit_batch(omb_gather *gather)
 	omb_pipeline_submit(gather->pipe);
 }
 
-static void
-fill_item(omb_copy_item *item, const omb_walk_item *from)
+void
+omb_gather_fill_item(omb_copy_item *item, const omb_walk_item *from)
 {
 	const struct stat *st = &from->st;
 
@@ -155,8 +153,8 @@ fill_item(omb_copy_item *item, const omb_walk_item *from)
 }
 
 /* An extent of the parent's, marked as such. */
-static omb_extent
-old_extent(const omb_gather *gather, const omb_extent *extent)
+omb_extent
+omb_gather_old_extent(const omb_gather *gather, const omb_extent *extent)
 {
 	omb_extent old = *extent;
 
@@ -180,7 +178,7 @@ fill_old(const omb_gather *gather, omb_copy_unit *unit, const omb_entry *old,
 	/* *at is the first extent that reaches into the span */
 	while (*at < old->extent_count && *position < end)
 	{
-		omb_extent extent = old_extent(gather, &old->extent[*at]);
+		omb_extent extent = omb_gather_old_extent(gather, &old->extent[*at]);
 		uint64_t extent_end = *position + extent.length;
 		uint64_t from = *position < unit->offset ? unit->offset : *position;
 		uint64_t to = extent_end < end ? extent_end : end;
@@ -210,35 +208,6 @@ fill_old(const omb_gather *gather, omb_copy_unit *unit, const omb_entry *old,
 		   unit->old_known * sizeof(uint64_t));
 }
 
-/*
- * The parent's file as it would be in this manifest; NULL when some of it is
- * lost.
- */
-static omb_entry *
-keep_entry(const omb_gather *gather, const omb_entry *old)
-{
-	omb_entry *kept;
-	size_t i;
-
-	if (!omb_parent_is_whole(gather->config.parent, old))
-		return NULL;
-	kept = omb_calloc(1, sizeof(*kept));
-	*kept = *old;
-	kept->path = omb_strdup(old->path);
-	kept->target = old->target ? omb_strdup(old->target) : NULL;
-	kept->damaged = NULL;
-	kept->damaged_count = 0;
-	kept->extent = NULL;
-	kept->extent_count = kept->extent_cap = 0;
-	for (i = 0; i < old->extent_count; i++)
-	{
-		omb_extent extent = old_extent(gather, &old->extent[i]);
-
-		omb_entry_add_extent(kept, &extent);
-	}
-	return kept;
-}
-
 /* Open a large file, or its copy; of a set, with its facts as they are now. */
 static int
 open_large(omb_walk_item *item)
@@ -250,7 +219,7 @@ open_large(omb_walk_item *item)
 	if (item->has_copy)
 		return item->copy;
 	memset(&probe, 0, sizeof(probe));
-	fill_item(&probe, item);
+	omb_gather_fill_item(&probe, item);
 	fd = omb_copy_open(&probe, &st);
 	if (fd >= 0 && item->root == OMB_ROOT_FILES)
 		item->st = st;
@@ -284,9 +253,9 @@ submit_large(omb_gather *gather, const omb_walk_item *item, int fd,
 						   (size_t) (size - offset) :
 						   OMB_COPY_SPAN;
 		unit->last = offset + unit->wanted == size;
-		fill_item(&unit->item[0], item);
+		omb_gather_fill_item(&unit->item[0], item);
 		if (unit->first && unit->is_set && old != NULL)
-			unit->item[0].kept = keep_entry(gather, old);
+			unit->item[0].kept = omb_gather_keep_entry(gather, old);
 		if (!unit->first)
 			omb_entry_clear(&unit->item[0].entry);
 		if (old != NULL)
@@ -298,9 +267,9 @@ submit_large(omb_gather *gather, const omb_walk_item *item, int fd,
 }
 
 /* Copy what is known of the parent's file to an item. */
-static void
-keep_fingerprint(omb_copy_item *item, const omb_entry *old,
-				 const uint64_t *fingerprint)
+void
+omb_gather_keep_fingerprint(omb_copy_item *item, const omb_entry *old,
+							const uint64_t *fingerprint)
 {
 	item->fingerprint_count = omb_fingerprint_count(old->size);
 	item->fingerprint = omb_malloc(item->fingerprint_count * sizeof(uint64_t));
@@ -318,7 +287,7 @@ take_over(const omb_gather *gather, omb_copy_item *item, const omb_entry *old)
 	item->entry.crc32c = old->crc32c;
 	for (i = 0; i < old->extent_count; i++)
 	{
-		omb_extent extent = old_extent(gather, &old->extent[i]);
+		omb_extent extent = omb_gather_old_extent(gather, &old->extent[i]);
 
 		omb_entry_add_extent(&item->entry, &extent);
 	}
@@ -331,11 +300,11 @@ prepare_compare(const omb_gather *gather, omb_copy_item *item,
 {
 	size_t i;
 
-	keep_fingerprint(item, old, fingerprint);
+	omb_gather_keep_fingerprint(item, old, fingerprint);
 	item->old = omb_malloc(old->extent_count * sizeof(omb_extent));
 	for (i = 0; i < old->extent_count; i++)
 	{
-		item->old[i] = old_extent(gather, &old->extent[i]);
+		item->old[i] = omb_gather_old_extent(gather, &old->extent[i]);
 		/* what is lost is stored again */
 		if (!item->old[i].is_zero && item->old[i].blob.pack == OMB_COPY_LOST)
 			return;
@@ -344,9 +313,9 @@ prepare_compare(const omb_gather *gather, omb_copy_item *item,
 }
 
 /* A place in a batch, for a file with that many bytes to read. */
-static omb_status
-add_item(omb_gather *gather, uint64_t bytes, size_t weight,
-		 omb_copy_item **item, omb_error *err)
+omb_status
+omb_gather_add_item(omb_gather *gather, uint64_t bytes, size_t weight,
+					omb_copy_item **item, omb_error *err)
 {
 	omb_copy_unit *unit;
 
@@ -365,58 +334,11 @@ add_item(omb_gather *gather, uint64_t bytes, size_t weight,
 	return OMB_OK;
 }
 
-static size_t
-weight_of(const omb_entry *old)
+size_t
+omb_gather_weight(const omb_entry *old)
 {
 	return old == NULL ? 0 :
 						 old->extent_count + omb_fingerprint_count(old->size);
-}
-
-/* An entry of the parent's as it is; *kept counts files. */
-static omb_status
-add_kept(omb_gather *gather, const omb_entry *old, const uint64_t *fingerprint,
-		 uint64_t *kept, omb_error *err)
-{
-	omb_entry *entry = keep_entry(gather, old);
-	omb_copy_item *item;
-
-	if (entry == NULL)
-	{
-		omb_gather_warn_file(gather,
-							 "file \"%s\" cannot be kept: what the last "
-							 "backup has of it is lost",
-							 old->path);
-		return OMB_OK;
-	}
-	if (add_item(gather, 0, weight_of(old), &item, err) == OMB_OK)
-	{
-		memset(item, 0, sizeof(*item));
-		item->entry = *entry;
-		memset(entry, 0, sizeof(*entry));
-		item->source = omb_strdup(item->entry.path);
-		item->is_taken = true;
-		if (fingerprint != NULL)
-			keep_fingerprint(item, old, fingerprint);
-		*kept += old->type == OMB_ENTRY_FILE ? 1 : 0;
-	}
-	omb_entry_clear(entry);
-	free(entry);
-	return err->status;
-}
-
-omb_status
-omb_gather_keep(omb_gather *gather, const char *path, uint64_t *files,
-				omb_error *err)
-{
-	const uint64_t *fingerprint;
-	const omb_entry *old;
-
-	*files = 0;
-	while (err->status == OMB_OK &&
-		   (old = omb_parent_next_below(gather->config.parent, OMB_ROOT_FILES,
-										path, &fingerprint)) != NULL)
-		(void) add_kept(gather, old, fingerprint, files, err);
-	return err->status;
 }
 
 /* A file of more than a blob, or a copy of one that is in use. */
@@ -441,102 +363,9 @@ visit_large(omb_gather *gather, omb_walk_item *item, const omb_entry *old,
 					 old ? "; kept as it was" : "");
 	omb_gather_warn_file(gather, fmt, item->source);
 	free(fmt);
-	return old == NULL ? OMB_OK :
-						 add_kept(gather, old, fingerprint, &kept, err);
-}
-
-/* Sizes of databases of SQLite are multiples of this. */
-#define SQLITE_PAGE_MIN 512
-
-/* The path of an item without any link in it, in new memory; or NULL. */
-static char *
-real_path(const omb_walk_item *item)
-{
-	const char *below = item->source + item->below;
-	const char *slash = strrchr(below, '/');
-	char *parent =
-		omb_format("%.*s", slash ? (int) (slash - below) : 0, below);
-	int fd = omb_open_below(item->directory, parent, O_PATH | O_DIRECTORY, 0);
-	char *link = omb_format("/proc/self/fd/%d", fd);
-	char target[PATH_MAX];
-	ssize_t len = fd < 0 ? -1 : readlink(link, target, sizeof(target) - 1);
-
-	if (fd >= 0)
-		(void) close(fd);
-	free(link);
-	free(parent);
-	return len <= 0 ? NULL :
-					  omb_format("%.*s/%s", (int) len, target,
-								 slash ? slash + 1 : below);
-}
-
-/*
- * Of a database of SQLite a consistent copy is taken instead of the file,
- * which may change while it is read. *failed when it is one and there is no
- * copy.
- */
-static void
-copy_database(omb_gather *gather, omb_walk_item *item, const omb_entry *old,
-			  bool *failed)
-{
-	omb_error problem = OMB_ERROR_INIT;
-	omb_copy_item probe;
-	struct stat st;
-	int fd;
-
-	*failed = false;
-	if (item->root != OMB_ROOT_FILES || item->type != OMB_ENTRY_FILE ||
-		(!item->in_use &&
-		 (item->st.st_size == 0 || item->st.st_size % SQLITE_PAGE_MIN != 0)))
-		return;
-	memset(&probe, 0, sizeof(probe));
-	fill_item(&probe, item);
-	fd = omb_copy_open(&probe, &st);
-	omb_copy_item_clear(&probe);
-	if (fd < 0)
-		return;
-	if (omb_sqlite_is(fd))
-	{
-		char *path = real_path(item);
-
-		if (path != NULL &&
-			omb_sqlite_copy(path, &item->copy, &problem) == OMB_OK &&
-			fstat(item->copy, &st) == 0)
-		{
-			item->has_copy = true;
-			item->st.st_size = st.st_size;
-		}
-		else
-		{
-			char *fmt =
-				omb_format("could not copy database \"%%s\": %s; %s",
-						   strrchr(problem.message, ':') ?
-							   strrchr(problem.message, ':') + 2 :
-							   problem.message,
-						   old ? "kept as it was" : "copied as a plain file");
-
-			*failed = true;
-			free(gather->plain_database);
-			gather->plain_database = omb_strdup(item->path);
-			gather->database_kept = old != NULL;
-			omb_gather_warn_file(gather, fmt, item->source);
-			free(fmt);
-		}
-		free(path);
-	}
-	(void) close(fd);
-}
-
-/* The log of a database goes with it only when there is no copy. */
-static bool
-needs_log(const omb_gather *gather, const omb_walk_item *item)
-{
-	const char *dash = strrchr(item->path, '-');
-	size_t len = (size_t) (dash - item->path);
-
-	return gather->plain_database != NULL &&
-		   strlen(gather->plain_database) == len &&
-		   strncmp(gather->plain_database, item->path, len) == 0;
+	return old == NULL ?
+			   OMB_OK :
+			   omb_gather_add_kept(gather, old, fingerprint, &kept, err);
 }
 
 omb_status
@@ -560,26 +389,26 @@ omb_gather_visit(const omb_walk_item *from, void *arg, omb_error *err)
 	taken = old != NULL && !item.in_use &&
 			omb_parent_unchanged(gather->config.parent, old, &item.st,
 								 item.source);
-	if (item.is_log && !needs_log(gather, &item))
+	if (item.is_log && !omb_gather_needs_log(gather, &item))
 		return OMB_OK;
 	if (!taken && !item.is_log)
-		copy_database(gather, &item, old, &failed);
+		omb_gather_copy_database(gather, &item, old, &failed);
 	if (item.is_log && gather->database_kept && old == NULL)
 		return OMB_OK;
 	if ((failed || (item.is_log && gather->database_kept)) && old != NULL)
-		return add_kept(gather, old, fingerprint, &kept, err);
+		return omb_gather_add_kept(gather, old, fingerprint, &kept, err);
 	if ((size > OMB_BLOB_MAX || item.has_copy) && !taken)
 		return visit_large(gather, &item, old, fingerprint, err);
-	if (add_item(gather, taken ? 0 : size, weight_of(old), &added, err) !=
-		OMB_OK)
+	if (omb_gather_add_item(gather, taken ? 0 : size, omb_gather_weight(old),
+							&added, err) != OMB_OK)
 		return err->status;
-	fill_item(added, &item);
+	omb_gather_fill_item(added, &item);
 	if (taken)
 		take_over(gather, added, old);
 	else if (old != NULL && item.root == OMB_ROOT_FILES)
-		added->kept = keep_entry(gather, old);
+		added->kept = omb_gather_keep_entry(gather, old);
 	if (taken && fingerprint != NULL)
-		keep_fingerprint(added, old, fingerprint);
+		omb_gather_keep_fingerprint(added, old, fingerprint);
 	else if (old != NULL && old->size == size && size > 0 &&
 			 fingerprint != NULL)
 		prepare_compare(gather, added, old, fingerprint);

@@ -1,6 +1,6 @@
 /*
- * gatherstate.h: what gather.c, which fills units, and gathercollect.c, which
- * collects them, share.
+ * gatherstate.h: what gather.c, which fills units, gatherset.c, which knows
+ * files of sets, and gathercollect.c, which collects units, share.
  */
 #ifndef OMB_TASK_GATHERSTATE_H
 #define OMB_TASK_GATHERSTATE_H
@@ -49,5 +49,46 @@ extern omb_status omb_gather_collect(omb_gather *gather, bool wait,
 extern omb_status omb_gather_add_entry(omb_gather *gather, omb_entry *entry,
 									   const uint64_t *fingerprint,
 									   size_t count, omb_error *err);
+
+/* ---- filling (gather.c) ---- */
+
+/* An extent of the parent's, marked as such. */
+extern omb_extent omb_gather_old_extent(const omb_gather *gather,
+										const omb_extent *extent);
+extern void omb_gather_fill_item(omb_copy_item *item,
+								 const omb_walk_item *from);
+/* Copy what is known of the parent's file to an item. */
+extern void omb_gather_keep_fingerprint(omb_copy_item *item,
+										const omb_entry *old,
+										const uint64_t *fingerprint);
+/* A place in a batch, for a file with that many bytes to read. */
+extern omb_status omb_gather_add_item(omb_gather *gather, uint64_t bytes,
+									  size_t weight, omb_copy_item **item,
+									  omb_error *err);
+/* What the parent's entry, or NULL, adds to the weight of a batch. */
+extern size_t omb_gather_weight(const omb_entry *old);
+
+/* ---- files of sets (gatherset.c) ---- */
+
+/*
+ * The parent's file as it would be in this manifest; NULL when some of it is
+ * lost.
+ */
+extern omb_entry *omb_gather_keep_entry(const omb_gather *gather,
+										const omb_entry *old);
+/* An entry of the parent's as it is; *kept counts files. */
+extern omb_status omb_gather_add_kept(omb_gather *gather, const omb_entry *old,
+									  const uint64_t *fingerprint,
+									  uint64_t *kept, omb_error *err);
+/*
+ * Of a database of SQLite a consistent copy is taken instead of the file,
+ * which may change while it is read. *failed when it is one and there is no
+ * copy.
+ */
+extern void omb_gather_copy_database(omb_gather *gather, omb_walk_item *item,
+									 const omb_entry *old, bool *failed);
+/* The log of a database goes with it only when there is no copy. */
+extern bool omb_gather_needs_log(const omb_gather *gather,
+								 const omb_walk_item *item);
 
 #endif
