@@ -70,7 +70,7 @@ for my $line (2, 3)
 	my $restored = restored_node("restored$line", $repo, '--target-mark', 't0', '--take-over');
 	start_restored($restored);
 	$central = { %$central, node => $restored };
-	$restored->poll_query_until('central', q{SELECT backup_quarantine_state() = 'on'});
+	await_quarantine($restored, 'central');
 	is(OmSupply::sql($central, 'SELECT max(cursor) FROM changelog'), $restored_max, 'the restored state');
 	is(OmSupply::sql($central, 'SELECT backup_realign_pending()'), 't', 'the restore is recognised');
 	isnt($restored->psql('central', 'SELECT backup_on_app_start()', stderr => \$err), 0, 'omSupply must not start');

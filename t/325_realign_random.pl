@@ -61,7 +61,7 @@ for my $line (2, 3)
 	my $mark = one_of(@marks);
 	my $restored = restored_node("again$line", $repo, '--target-mark', $mark, '--take-over');
 	start_restored($restored);
-	$restored->poll_query_until('central', q{SELECT backup_quarantine_state() = 'on'});
+	await_quarantine($restored, 'central');
 	$central = { %$central, node => $restored };
 	my $options = 'rebroadcast => true' . ($line == 3 ? ', ask_remotes => true' : '');
 	my $told = OmSupply::sql($central, "SELECT * FROM backup_realign('omsupply', false, $options)");

@@ -34,7 +34,6 @@ sub app
 }
 sub state { return $_[0]->safe_psql('postgres', q{SELECT 1}) && $_[0]->safe_psql('central', 'SELECT backup_quarantine_state()'); }
 sub disabled { return $_[0]->safe_psql('central', q{SELECT value_bool FROM key_value_store WHERE id = 'SETTINGS_SYNC_IS_DISABLED'}); }
-my $await = q{SELECT backup_quarantine_state() = 'on'};
 
 # with --take-over it is the default; while recovery waits nobody comes in
 program_fails([ 'restore', '--pgdata', $target, '--quarantine', '--no-quarantine' ], 2, qr/--quarantine and --no-quarantine/, 'both', $repo);
@@ -60,7 +59,7 @@ like(app($restored, 'central', 'SELECT backup_on_app_start()'), qr/omSupply must
 # it survives whatever
 $restored->stop('immediate');
 $restored->start;
-$restored->poll_query_until('central', $await);
+await_quarantine($restored, 'central');
 is(disabled($restored), 't', 'after a crash');
 is($restored->safe_psql('central', q{SELECT count(*) FROM backup_realign_log WHERE scenario = 'quarantine'}), 1, 'it was changed once');
 $restored->safe_psql('central', 'SELECT backup_now()');
@@ -69,7 +68,7 @@ $restored->restart;
 like(app($restored, 'central', 'SELECT 1'), qr/is being put into quarantine/, 'when it cannot be turned off nobody is let in');
 ok($restored->log_contains(qr/relation "public.key_value_store" does not exist/), 'and the log says why');
 $restored->safe_psql('central', 'ALTER TABLE away RENAME TO key_value_store', connstr => $restored->connstr('central') . ' application_name=psql');
-ok($restored->poll_query_until('central', $await), 'it is tried again');
+ok(await_quarantine($restored, 'central'), 'it is tried again');
 
 # release
 isnt($restored->psql('central', 'SELECT backup_release_quarantine()', stderr => \my $err), 0, 'release before the sync is repaired');

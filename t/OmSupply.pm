@@ -7,10 +7,11 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use IPC::Run ();
 use JSON::PP;
 use Test::More;
 
-our @EXPORT = qw(install_omsupply central_edit central_sync new_msupply msupply_edit copy_of new_remote measure);
+our @EXPORT = qw(install_omsupply central_edit central_sync new_msupply msupply_edit copy_of new_remote measure await_quarantine);
 
 my $json = JSON::PP->new->canonical;
 
@@ -167,6 +168,21 @@ sub measure
 	$node->poll_query_until($database, q{SELECT count(*) = 0 FROM pg_ls_dir('omsupply_backup.notes')})
 	  or die 'watermarks were not noted';
 	return;
+}
+
+# Wait until a restored server is in quarantine, with a client that is let in.
+sub await_quarantine
+{
+	my ($node, $database) = @_;
+	for (1 .. 600)
+	{
+		my ($out, $err) = ('', '');
+		IPC::Run::run([ 'psql', '-XAtq', '-d', 'host=' . $node->host . ' port=' . $node->port . " dbname=$database application_name=psql", '-c', 'SELECT backup_quarantine_state()' ],
+			'<', \undef, '>', \$out, '2>', \$err);
+		return 1 if $out eq "on\n";
+		select undef, undef, undef, 0.1;
+	}
+	return 0;
 }
 
 # ---- mSupply: a log of central records, and what it was sent ----
