@@ -163,7 +163,7 @@ build/tests/cronnext: src/test/cronnext.c src/base/cron.c src/base/cron.h
 	@$(CC) $(TEST_CFLAGS) $< src/base/cron.c -o $@
 
 # tests against a real S3 server; the first time it is fetched into build/s3root
-CLOUD_TESTS = $(shell grep -l OMB_S3_PORT t/[0-9]*.pl)
+CLOUD_TESTS = $(shell grep -lE 'OMB_(S3|SWIFT)_PORT' t/[0-9]*.pl)
 
 check-tap: instroot build/tests/faultshim.so build/tests/shadowshim.so build/tests/cronnext build/tests/cloudsuite
 	@scripts/prove.sh $(or $(TESTS),$(filter-out $(CLOUD_TESTS),$(wildcard t/[0-9]*.pl)))
@@ -174,3 +174,4 @@ check-cloud: instroot build/tests/faultshim.so build/tests/cloudsuite
 bench: instroot
 	@bench/full.sh
 	@bench/incremental.sh
+	@bench/cloud.sh

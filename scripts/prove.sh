@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/asuser.sh
 cleanup() {
+	if [ -d "$SCRATCH/swift" ]; then "$scripts/swiftserver.sh" stop "$SCRATCH/swift"; fi
 	if [ -d "$SCRATCH/s3" ]; then "$scripts/s3server.sh" stop "$SCRATCH/s3"; fi
 	if [ -d "$SCRATCH/azure" ]; then "$scripts/azurite.sh" stop "$SCRATCH/azure"; fi
 	for f in "$SCRATCH"/small/*; do umount "$f" 2>/dev/null || true; done
@@ -26,6 +27,15 @@ if [ "$(id -u)" = 0 ]; then
 fi
 
 scripts=$PWD/scripts
+# a second one, of another make
+if grep -q OMB_SWIFT_PORT "$@"; then
+	scripts/swiftserver.sh install
+	scripts/swiftserver.sh start "$SCRATCH/swift"
+	set -a
+	. "$SCRATCH/swift/env"
+	set +a
+fi
+
 # a real S3 server for the tests that ask where it is
 if grep -q OMB_S3_PORT "$@"; then
 	scripts/s3server.sh install
@@ -52,6 +62,8 @@ if grep -q sftpserver.sh "$@"; then
 	if [ -d build/sshd ]; then cp -a build/sshd "$SCRATCH/sshd"; fi
 	export OMB_SFTP_ROOT=$SCRATCH/sshd OMB_SFTP_SHIM=$SCRATCH/bin/shadowshim.so
 fi
+
+if grep -q webdavserver.sh "$@"; then cp scripts/webdavserver.sh "$SCRATCH/bin/"; fi
 
 # the user may not be able to read the checkout
 cp -a t "$SCRATCH/t"

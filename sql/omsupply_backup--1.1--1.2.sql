@@ -310,19 +310,27 @@ BEGIN
 	(SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END FROM public.changelog_cursor_seq AS s) AS sequence$query$, '1 minute', app_role),
 	('omsupply-keys', $query$SELECT current_database() AS database, jsonb_object_agg(k.id::text, coalesce(to_jsonb(k.value_int), to_jsonb(k.value_string))) AS keys
   FROM public.key_value_store AS k WHERE k.id::text LIKE '%CURSOR%'$query$, '5 minutes', app_role),
-	('omsupply-journal', $query$WITH now AS MATERIALIZED (
+	('omsupply-journal', $query$WITH last AS (
+	SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END AS sequence,
+		   -- after millions of rows at once it begins anew, and says so
+		   CASE WHEN s.last_value - ($1->>'floor')::bigint <= 2000000 THEN $1 END AS state
+	  FROM public.changelog_cursor_seq AS s),
+now AS MATERIALIZED (
 	-- a transaction below the horizon has ended; what it wrote is seen
 	SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon,
 		   pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next_xid,
-		   (SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END FROM public.changelog_cursor_seq AS s) AS sequence,
-		   ($1->>'horizon')::bigint AS from_xid, coalesce($1->'points', '[]') AS points),
+		   l.sequence, (l.state->>'horizon')::bigint AS from_xid, coalesce(l.state->'points', '[]') AS points,
+		   l.state IS NULL AND $1 IS NOT NULL AS is_skipped
+	  FROM last AS l),
 points AS (
 	-- cursors up to v were taken by transactions below x, or very soon after
 	SELECT (p.value->>'x')::bigint AS x, (p.value->>'v')::bigint AS v
 	  FROM now, jsonb_array_elements(now.points) AS p),
 floor AS MATERIALIZED (
-	SELECT coalesce((SELECT p.v FROM points AS p, now WHERE p.x <= now.from_xid ORDER BY p.v DESC OFFSET 1 LIMIT 1),
-					($1->>'floor')::bigint, 0) AS cursor),
+	SELECT CASE WHEN now.from_xid IS NULL THEN greatest(now.sequence - 100000, 0)
+		   ELSE coalesce((SELECT p.v FROM points AS p WHERE p.x <= now.from_xid ORDER BY p.v DESC OFFSET 1 LIMIT 1),
+						 ($1->>'floor')::bigint) END AS cursor
+	  FROM now),
 found AS MATERIALIZED (
 	SELECT c.cursor, c.table_name::text, c.record_id, c.row_action::text, c.store_id, c.source_site_id
 	  FROM public.changelog AS c, now, floor
@@ -333,10 +341,10 @@ sites AS (
 	SELECT f.source_site_id, count(*), min(f.cursor), max(f.cursor), array_agg(DISTINCT f.table_name) AS tables
 	  FROM found AS f GROUP BY f.source_site_id)
 SELECT current_database() AS database, now.horizon, floor.cursor AS floor, now.from_xid,
-	(SELECT count(*) = 0 FROM found) AS is_empty,
+	(SELECT count(*) = 0 FROM found) AND NOT now.is_skipped AS is_empty, now.is_skipped,
 	(SELECT count(*) FROM found) AS count,
 	(SELECT min(f.cursor) FROM found AS f) AS min_cursor,
-	(SELECT max(f.cursor) FROM found AS f) AS max_cursor,
+	CASE WHEN now.is_skipped THEN now.sequence ELSE (SELECT max(f.cursor) FROM found AS f) END AS max_cursor,
 	(SELECT jsonb_agg(to_jsonb(s)) FROM sites AS s) AS sites,
 	(SELECT jsonb_agg(to_jsonb(q)) FROM (
 		SELECT * FROM (SELECT p.x, p.v FROM points AS p, floor WHERE p.v >= floor.cursor UNION SELECT now.next_xid, now.sequence FROM now) AS u
@@ -435,7 +443,6 @@ DECLARE
 	facts record;
 	kind text;
 	command text;
-	commands text[] := '{}';
 	lower_bound bigint;
 	upper_bound bigint;
 	size bigint;
@@ -672,8 +679,8 @@ SELECT 'sync_request', r.id, 'UPSERT', $1, (SELECT k.value_int FROM public.key_v
 			ELSE $sql$UPDATE public.sync_buffer AS b SET is_integrated = false, integration_datetime = NULL, integration_started_datetime = NULL, integration_error = NULL, integration_result = NULL
  WHERE b.is_integrated AND b.integration_result = 'ERROR' AND b.integration_error ILIKE '%foreign key%'
    AND NOT EXISTS (SELECT FROM public.sync_buffer AS l WHERE l.record_id = b.record_id AND l.table_name = b.table_name AND l.cursor > b.cursor)$sql$ END
-			|| $sql$ AND b.received_datetime >= coalesce((SELECT max(l.at) FROM backup_realign_log AS l WHERE l.scenario <> 'retry'), '-infinity') AT TIME ZONE 'UTC'$sql$;
-		EXECUTE replace(regexp_replace(command, '^UPDATE public.sync_buffer AS b SET .*?WHERE', 'SELECT count(*) FROM public.sync_buffer AS b WHERE'), '', '') INTO n;
+			|| $sql$ AND b.received_datetime >= coalesce((SELECT max(l.at) FROM backup_realign_log AS l WHERE l.scenario IN ('omsupply', 'msupply', 'both')), '-infinity') AT TIME ZONE 'UTC'$sql$;
+		EXECUTE regexp_replace(command, '^UPDATE public.sync_buffer AS b SET .*?WHERE', 'SELECT count(*) FROM public.sync_buffer AS b WHERE') INTO n;
 		IF n > 0 THEN
 			object := 'table sync_buffer';
 			old_value := format('%s records failed because a record that they refer to was missing', n);
@@ -742,6 +749,12 @@ BEGIN
 	END IF;
 	RETURN NEXT;
 
+	IF backup_quarantine_state() <> 'none' THEN
+		topic := 'quarantine';
+		finding := 'the sync of omSupply is turned off until "SELECT backup_release_quarantine()"';
+		RETURN NEXT;
+	END IF;
+
 	topic := 'changelog';
 	finding := format('omSupply %s.x; the last row here has cursor %s, the sequence is at %s', facts.line, facts.restored_max, facts.restored_sequence);
 	RETURN NEXT;
@@ -766,6 +779,12 @@ BEGIN
 
 	/* ---- what remote sites pushed that is lost here ---- */
 	topic := 'remote site';
+	IF is_lost AND EXISTS (SELECT FROM backup_watermark_values('omsupply-journal') AS w
+						   WHERE w.value->>'database' = current_database() AND (w.value->>'is_skipped')::bool
+							 AND (w.value->>'max_cursor')::bigint > facts.restored_max) THEN
+		finding := 'more was written at once than the journal could take: the sites below may not be all';
+		RETURN NEXT;
+	END IF;
 	FOR item IN
 		WITH pieces AS (
 			SELECT w.measured_at, w.value FROM backup_watermark_values('omsupply-journal') AS w
@@ -872,6 +891,65 @@ END;
 COMMENT ON FUNCTION backup_realign_accept()
 IS 'let omSupply start after a restore without repairing its sync';
 
+CREATE FUNCTION backup_quarantine_state()
+RETURNS pg_catalog.text
+AS 'MODULE_PATHNAME', 'omb_backup_quarantine_state'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION backup_quarantine_state()
+IS 'none; waits: omSupply''s sync is about to be turned off; on';
+
+CREATE FUNCTION backup_quarantine_end()
+RETURNS pg_catalog.void
+AS 'MODULE_PATHNAME', 'omb_backup_quarantine_end'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION backup_quarantine_end()
+IS 'for backup_release_quarantine()';
+
+CREATE FUNCTION backup_release_quarantine()
+RETURNS pg_catalog.text
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $release$
+#variable_conflict use_column
+DECLARE
+	before bool;
+BEGIN
+	PERFORM set_config('search_path', format('pg_catalog, %I, pg_temp', e_n.nspname), true)
+	   FROM pg_extension AS e JOIN pg_namespace AS e_n ON e_n.oid = e.extnamespace
+	  WHERE e.extname = 'omsupply_backup';
+	IF backup_realign_pending() THEN
+		RAISE EXCEPTION 'the sync of omSupply is not repaired yet'
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				  HINT = 'Execute "SELECT * FROM backup_realign_report()" and then backup_realign(). If nothing is to be repaired, execute "SELECT backup_realign_accept()".';
+	END IF;
+	IF EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.datname = current_database() AND a.application_name = 'open-msupply') THEN
+		RAISE EXCEPTION 'omSupply is connected'
+			USING ERRCODE = 'object_in_use', HINT = 'Stop it: it keeps the setting in memory.';
+	END IF;
+	IF to_regclass('public.key_value_store') IS NOT NULL THEN
+		/* as it was before the quarantine began */
+		SELECT l.old_value::bool INTO before FROM backup_realign_log AS l
+		 WHERE l.scenario = 'quarantine' AND l.new_value = 'true'
+		 ORDER BY l.log_id DESC LIMIT 1;
+		before := coalesce(before, false);
+		WITH change AS (
+			UPDATE public.key_value_store AS k SET value_bool = before
+			 WHERE k.id::text = 'SETTINGS_SYNC_IS_DISABLED' AND k.value_bool IS DISTINCT FROM before
+			   AND backup_quarantine_state() <> 'none'
+			RETURNING 1)
+		INSERT INTO backup_realign_log (scenario, object, old_value, new_value, why)
+		SELECT 'quarantine', 'key SETTINGS_SYNC_IS_DISABLED', 'true', before::text, 'the quarantine was ended' FROM change;
+	END IF;
+	PERFORM backup_quarantine_end();
+	RETURN CASE WHEN before THEN 'omSupply may start; its sync was turned off before, and still is' ELSE 'omSupply may start and sync' END;
+END
+$release$;
+COMMENT ON FUNCTION backup_release_quarantine()
+IS 'turn the sync of omSupply on again after a restore';
+
+REVOKE ALL ON FUNCTION backup_quarantine_state() FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_quarantine_end() FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_release_quarantine() FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_realign_report(pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_on_app_start() FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_realign_accept() FROM PUBLIC;

@@ -221,7 +221,7 @@ is(history(q{label = 'meanwhile'}), 0, 'the history waits');
 $node->reload;
 set_option('omsupply_backup.database', 'postgres');
 wait_until(q{SELECT count(*) = 1 FROM backup_history WHERE label = 'meanwhile'}, 'and is written when the database is there');
-is(log_count(qr/database "nowhere" does not exist/), 1, 'it was logged once');
+is(log_count(qr/schedules of omsupply_backup do not work: database "nowhere"/), 1, 'it was logged once');
 
 # more jobs end than have room until the history can be written
 set_option('omsupply_backup.database', 'nowhere');

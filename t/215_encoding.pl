@@ -52,6 +52,14 @@ for my $encoding ('LATIN1', 'SQL_ASCII', 'EUC_JP')
 	ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM backup_history WHERE schedule = '$label' AND label = '$label' AND state = 'done'"), "$encoding: runs");
 	ok($node->poll_query_until('postgres', "SELECT NOT is_running AND failures = 0 FROM backup_schedule_state WHERE name = '$label'"), "$encoding: and is known to have ended");
 
+	# a target whose name and place are not ASCII
+	my $copy = PostgreSQL::Test::Utils::tempdir('copy') . "/$label";
+	$sql->("INSERT INTO backup_target (name, url) VALUES ('$label', 'file://$copy')");
+	ok($node->poll_query_until('postgres', "SELECT state = 'ok' FROM backup_target_status WHERE name = '$label'"), "$encoding: a target");
+	ok(-e "$copy/repository", "$encoding: is where it belongs");
+	is($sql->("SELECT count(*) FROM backup_check('0') WHERE name = 'target \"$label\"' AND result = 'ok'"), 1, "$encoding: and is checked");
+	$sql->('DELETE FROM backup_target');
+
 	# names of files in messages: those of the agent, of views, of errors
 	rename $moved, "$moved.away" or die;
 	my $shown = $encoding eq 'EUC_JP' ? qr/-caf.+? does not exist/ : qr/-$cafe" does not exist/;

@@ -91,6 +91,15 @@ write_private("$base/changing", 'sas_token=' . sas('test', 'rcwdl', -7200, -60))
 write_private("$base/next", 'sas_token=' . sas('test', 'rcwdl', -600, 3600));
 suite_ok({ %all, OMB_CLOUD_CREDENTIALS => "$base/changing" }, [ 'renew', "$base/next" ], 'with a new token in the file it goes on');
 
+# ---- certificates ----
+
+my $tls = "azblob://$account/tls/x?endpoint=" . encode("https://127.0.0.1:$ENV{OMB_AZURE_TLS_PORT}");
+my $ca = '&ca-file=' . encode($ENV{OMB_AZURE_CERTIFICATE});
+suite_fails({ OMB_CLOUD_URL => $tls }, ['create'], qr/could not verify the certificate.*\nhint:/, 'an authority that is not known');
+suite_ok({ OMB_CLOUD_URL => "$tls$ca" }, ['create'], 'TLS with an authority of its own');
+my %tls = (OMB_CLOUD_URL => "$tls$ca", token('tls', 'tls', 'rcwdl', -600, 3600));
+suite_ok(\%tls, [ $_, 'x', 9_000_000 ], "$_ with a token over TLS") for qw(put get);
+
 # ---- the network ----
 
 my %through = (OMB_CLOUD_URL => url('test', 'some/prefix', start_proxy($base, $ENV{OMB_AZURE_PORT})));

@@ -188,20 +188,20 @@ sub set_rules
 	}
 	return;
 }
-my $size = 20_000_000;
+my $size = 8_000_000;
 set_rules();
 sftp_ok(\%proxy, [ 'put', 'whole', $size ], 'an object through the proxy');
 for my $case (
 	[ 'up=0 times=2', 'put' ],
 	[ 'down=100 times=2', 'put' ],
 	[ 'up=3000 times=2', 'put' ],
-	[ 'up=10000000 times=1', 'put' ],
+	[ 'up=4000000 times=1', 'put' ],
 	[ 'up=1000000 times=30', 'put' ],
 	[ 'hang=10000 times=1', 'put' ],
-	[ 'lost=10000000 times=1', 'put' ],
-	[ 'down=10000000 times=1', 'get' ],
+	[ 'lost=4000000 times=1', 'put' ],
+	[ 'down=4000000 times=1', 'get' ],
 	[ 'down=1000000 times=30', 'whole' ],
-	[ 'hang=10000000 times=1', 'get' ],
+	[ 'hang=4000000 times=1', 'get' ],
 	[ 'down=2500 times=2', 'list' ],
 	[ 'up=1500 times=2', 'remove' ])
 {

@@ -123,6 +123,24 @@ for my $line (3, 2)
 	my $last = (listed('omsupply-journal'))[-1]{value};
 	is($last->{rows}, undef, 'a large piece has no rows');
 	is_deeply([ map { "$_->{source_site_id} $_->{count}" } sort { $a->{source_site_id} <=> $b->{source_site_id} } @{ $last->{sites} } ], [ '10 600', '11 600' ], 'but counts a site');
+	# so many that it begins anew
+	sql(q{UPDATE backup_watermark_state SET value = value || '{"floor": -3000000}' WHERE name = 'omsupply-journal'});
+	measure($node, 'central');
+	ok((listed('omsupply-journal'))[-1]{value}{is_skipped}, 'after far too many it begins anew, and says so');
+	central_edit($central, 'asset_class', after => 'after');
+	measure($node, 'central');
+	is_deeply([ map { $_->[2] } @{ (listed('omsupply-journal'))[-1]{value}{rows} } ], ['after'], 'and goes on from there');
+
+	# omSupply locks the whole changelog: neither a backup nor omSupply waits
+	my $lock = $node->background_psql('central');
+	$lock->query_safe('BEGIN; LOCK TABLE ONLY changelog IN ACCESS EXCLUSIVE MODE');
+	like(sql(q{SELECT backup_now(NULL, 'full')}), qr/^20/, 'a backup does not wait for a lock');
+	measure($node, 'central');
+	like(sql(q{SELECT error FROM backup_watermark_state WHERE name = 'omsupply'}), qr/lock timeout/, 'and a watermark gives up');
+	$lock->query_safe('COMMIT');
+	$lock->quit;
+	measure($node, 'central');
+	is(sql(q{SELECT count(*) FROM backup_watermark_state WHERE error IS NOT NULL AND name ~ 'omsupply'}), 0, 'and works again');
 	sql('DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE EXTENSION IF NOT EXISTS omsupply_backup') if $line == 3;
 }
 

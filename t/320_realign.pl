@@ -70,6 +70,7 @@ for my $line (2, 3)
 	my $restored = restored_node("restored$line", $repo, '--target-mark', 't0', '--take-over');
 	start_restored($restored);
 	$central = { %$central, node => $restored };
+	$restored->poll_query_until('central', q{SELECT backup_quarantine_state() = 'on'});
 	is(OmSupply::sql($central, 'SELECT max(cursor) FROM changelog'), $restored_max, 'the restored state');
 	is(OmSupply::sql($central, 'SELECT backup_realign_pending()'), 't', 'the restore is recognised');
 	isnt($restored->psql('central', 'SELECT backup_on_app_start()', stderr => \$err), 0, 'omSupply must not start');
@@ -119,9 +120,10 @@ for my $line (2, 3)
 	like($told, qr/^sequence changelog_cursor_seq\|\d+\|(\d+)\|remote sites may hold cursors/m, 'the sequence');
 	cmp_ok(OmSupply::sql($central, 'SELECT last_value FROM changelog_cursor_seq WHERE is_called'), '>=', ($told =~ /changelog_cursor_seq\|\d+\|(\d+)/)[0], 'is where it was to be');
 	cmp_ok(OmSupply::sql($central, 'SELECT last_value FROM changelog_cursor_seq'), '>', $highest, 'past what any site has seen');
-	is(OmSupply::sql($central, 'SELECT count(*) FROM backup_realign_log'), scalar(split /\n/, $told), 'each change is in the log');
+	is(OmSupply::sql($central, q{SELECT count(*) FROM backup_realign_log WHERE scenario = 'omsupply'}), scalar(split /\n/, $told), 'each change is in the log');
 	is(OmSupply::sql($central, q{SELECT value_int FROM key_value_store WHERE id = 'REMOTE_SYNC_PUSH_CURSOR'}), $restored_max + 1, 'nothing old is pushed to mSupply');
 	like(OmSupply::sql($central, 'SELECT backup_on_app_start()'), qr/omSupply starts/, 'omSupply may start');
+	is(OmSupply::sql($central, 'SELECT backup_release_quarantine()'), 'omSupply may start and sync', 'the quarantine ends');
 	unlike(OmSupply::sql($central, q{SELECT object FROM backup_realign('omsupply')}), qr/incarnation/, 'nothing is pending any more');
 	if ($line == 3)
 	{

@@ -3,7 +3,9 @@
 #
 # RULES is a file of lines "action [times=N] [skip=N] [method=RE] [path=RE]".
 # The first that matches a request is applied, and is used up after N times;
-# the rest goes through. LOG gets a line "METHOD path action" a request.
+# the rest goes through. LOG gets a line "METHOD path action" a request, and
+# LOG.bytes, where somebody has made it, a line "METHOD path bytes" for what was
+# sent of an answer's body.
 #
 #   status=503:SlowDown  answer that, with an error body
 #   inner=InternalError  answer 200 with an error body
@@ -86,6 +88,18 @@ sub take_rule
 	print $l "$method $path $found\n";
 	close $l;
 	return $found;
+}
+
+# Count what the client gets.
+sub note_bytes
+{
+	my ($method, $path, $bytes) = @_;
+	return unless -e "$log.bytes";
+	open my $l, '>>', "$log.bytes" or die "$log.bytes: $!";
+	flock $l, LOCK_EX;
+	print $l "$method $path $bytes\n";
+	close $l;
+	return;
 }
 
 sub reset_connection
@@ -199,6 +213,7 @@ sub serve
 		if ($action eq 'reset-down' || $action eq 'truncate')
 		{
 			print $client $got, substr($content, 0, $arg);
+			note_bytes($method, $path, $arg < length $content ? $arg : length $content);
 			# what was sent has to arrive before the reset
 			select undef, undef, undef, 0.2 if $action eq 'reset-down';
 			reset_connection($client) if $action eq 'reset-down';
@@ -206,6 +221,7 @@ sub serve
 			return;
 		}
 		print $client $got, $content;
+		note_bytes($method, $path, length $content);
 		return if $got =~ /^connection: *close/mi;
 	}
 	return;

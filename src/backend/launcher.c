@@ -30,6 +30,7 @@
 
 #include "backend/lowspace.h"
 #include "backend/notes.h"
+#include "backend/quarantine.h"
 #include "backend/schedule.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
@@ -366,6 +367,7 @@ omb_launcher_main(Datum arg)
 		check_orphan();
 		omb_survey_step();
 		sleep = omb_mirror_step(sleep);
+		sleep = Min(sleep, omb_quarantine_step());
 		sleep = Min(sleep, omb_notes_step());
 		sleep = Min(sleep, omb_watermark_step());
 		/* requests, the end of a worker and signals set the latch */

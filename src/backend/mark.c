@@ -84,7 +84,7 @@ omb_backup_mark(PG_FUNCTION_ARGS)
 	omb_note_put(&note, "detail", detail);
 	omb_note_put_place(&note, at, lsn, GetWALInsertionTimeLine());
 	omb_note_write(&note, stamp);
-	omb_notes_wake();
+	omb_notes_wake(true);
 	if (PG_ARGISNULL(2) || PG_GETARG_BOOL(2))
 		(void) RequestXLogSwitch(false);
 	values[0] = LSNGetDatum(lsn);

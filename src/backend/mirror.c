@@ -48,6 +48,9 @@
 /* Retention is applied to a target that is full, but that often. */
 #define EXPIRE_FULL_MS (60 * 60 * 1000)
 
+/* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
+#define EPOCH_DIFFERENCE INT64CONST(946684800000000)
+
 #define RECEIVE_MS 1000L
 
 typedef enum MirrorPhase
@@ -210,6 +213,16 @@ error_text(const omb_fields *fields)
 					detail[0] ? ": " : "", detail);
 }
 
+/* A look may last for days, in which WAL is sent all the time. */
+static void
+note_current(OmbTarget *slot, const omb_fields *fields)
+{
+	int64_t at;
+
+	if (omb_fields_get_i64(fields, "current_at", &at) && at > 0)
+		slot->current_at = at - EPOCH_DIFFERENCE;
+}
+
 static void
 note_progress(const omb_fields *fields)
 {
@@ -229,6 +242,7 @@ note_progress(const omb_fields *fields)
 		mirror.slot->bytes_waiting =
 			(int64) omb_agent_u64(fields, "bytes_waiting");
 		mirror.slot->rate = (int64) omb_agent_u64(fields, "rate");
+		note_current(mirror.slot, fields);
 		mirror.slot->is_copying =
 			mirror.phase == MIRROR_LOOKING && mirror.slot->objects_waiting > 0;
 	}
@@ -260,8 +274,7 @@ note_look(const omb_fields *fields)
 					sizeof(slot->waiting_wal));
 		}
 		slot->rate = (int64) omb_agent_u64(fields, "rate");
-		if (omb_agent_u64(fields, "current") != 0)
-			slot->current_at = mirror.looked_at;
+		note_current(slot, fields);
 		if (done)
 		{
 			slot->last_success_at = now;
@@ -305,7 +318,12 @@ note_expire(const omb_fields *fields)
 							 " backups removed, " UINT64_FORMAT " kept",
 							 mirror.config.name,
 							 omb_agent_u64(fields, "backups_dropped"),
-							 omb_agent_u64(fields, "backups_kept"))));
+							 omb_agent_u64(fields, "backups_kept")),
+					  omb_agent_u64(fields, "locked") > 0 ?
+						  errdetail(UINT64_FORMAT
+									" objects are locked and stay for now.",
+									omb_agent_u64(fields, "locked")) :
+						  0));
 	else
 		ereport(WARNING,
 				(errmsg("could not remove old backups from target \"%s\": %s",

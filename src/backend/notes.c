@@ -27,6 +27,7 @@
 #include "backend/notes.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
+#include "backend/target.h"
 
 #define DIRECTORY "omsupply_backup.notes"
 
@@ -118,12 +119,14 @@ omb_note_write(const StringInfo note, const char *stamp)
 }
 
 void
-omb_notes_wake(void)
+omb_notes_wake(bool is_mark)
 {
 	if (omb_shared == NULL)
 		return;
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	omb_shared->notes_wanted++;
+	if (is_mark)
+		omb_shared->mark_noted = true;
 	LWLockRelease(omb_shared->lock);
 	omb_wake(omb_shared->launcher_pid);
 }
@@ -202,7 +205,11 @@ omb_notes_main(Datum arg)
 		take_notes();
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	omb_shared->notes_done = number;
+	if (omb_shared->mark_noted)
+		omb_target_work();
+	omb_shared->mark_noted = false;
 	LWLockRelease(omb_shared->lock);
+	omb_target_wake();
 }
 
 /* ---- the launcher's part ---- */

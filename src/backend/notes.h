@@ -25,10 +25,10 @@ extern void omb_note_put_place(StringInfo note, TimestampTz at, XLogRecPtr lsn,
 
 /*
  * Put it into the data directory, durable, for the repository. Errors are
- * raised. Have it taken there soon.
+ * raised. Have it taken there soon, and mirrored at once if it is a mark.
  */
 extern void omb_note_write(const StringInfo note, const char *stamp);
-extern void omb_notes_wake(void);
+extern void omb_notes_wake(bool is_mark);
 
 /* A step of the launcher; returns milliseconds to sleep at most. */
 extern long omb_notes_step(void);

@@ -51,6 +51,7 @@ startup(void)
 		omb_shared->scheduler.memory_start = GetCurrentTimestamp();
 		/* there may be some from before */
 		omb_shared->notes_wanted = 1;
+		omb_quarantine_read(&omb_shared->quarantine);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }

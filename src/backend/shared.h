@@ -9,6 +9,7 @@
 #include "storage/lwlock.h"
 
 #include "backend/fileset.h"
+#include "backend/quarantine.h"
 #include "backend/status.h"
 #include "backend/target.h"
 
@@ -127,6 +128,8 @@ typedef struct OmbShared
 	OmbSchedulerShared scheduler;
 	OmbFileSets file_sets;
 	OmbTargetsShared targets;
+	OmbQuarantine quarantine;
+	bool mark_noted;		 /* a mark is among the notes: mirror it at once */
 	uint64 notes_wanted;	 /* how often somebody wrote a note */
 	uint64 notes_done;		 /* that many of them are in the repository */
 	uint64 watermarks_done;	 /* number of the worker that last ended well */

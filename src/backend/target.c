@@ -43,9 +43,10 @@ is_same_place(const char *a, const char *b)
 }
 
 static void
-check_directory(const char *url, char *directory)
+check_directory(const char *url, const char *place)
 {
 	const char *problem = NULL;
+	char *directory = pstrdup(place);
 	char *repository = pstrdup(omb_repository);
 
 	canonicalize_path(directory);
@@ -77,7 +78,7 @@ check_url(const char *url)
 						errmsg("invalid URL of a target"),
 						errdetail("URL: %s.", reason)));
 	if (directory[0] != '\0')
-		check_directory(url, directory);
+		check_directory(url, omb_text_from_server(directory));
 }
 
 static void

@@ -65,7 +65,7 @@ omb_target_risk(const OmbTarget *target, TimestampTz now)
 	archived_at = omb_shared->status.archiver.archived_at;
 	LWLockRelease(omb_shared->lock);
 	/* what was archived since is not there */
-	if (archived_at <= target->current_at && target->waiting_wal[0] == '\0')
+	if (archived_at <= target->current_at)
 		return 0;
 	return Max(now - target->current_at, 0);
 }

@@ -201,6 +201,7 @@ write_note(const Watermark *w, const char *value, TimestampTz at)
 	omb_note_begin(&note, "watermark");
 	omb_note_put(&note, "stamp", stamp);
 	omb_note_put(&note, "name", w->name);
+	omb_note_put(&note, "database", omb_database);
 	omb_note_put(&note, "value", value);
 	omb_note_put_place(&note, at, GetXLogInsertRecPtr(),
 					   GetWALInsertionTimeLine());
@@ -295,6 +296,10 @@ omb_watermark_main(Datum arg)
 	BackgroundWorkerInitializeConnection(omb_database, NULL, 0);
 	omb_scheduler_prepare();
 	SetConfigOption("lock_timeout", LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
+	/* the end of a large table is read by its index, whatever is guessed */
+	SetConfigOption("enable_seqscan", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	/* and costs that are made up call for no compiler */
+	SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	work_context =
 		AllocSetContextCreate(TopMemoryContext, "omsupply_backup watermarks",
 							  ALLOCSET_DEFAULT_SIZES);
@@ -303,7 +308,7 @@ omb_watermark_main(Datum arg)
 	foreach (cell, due)
 		measure_one(lfirst(cell));
 	if (due != NIL)
-		omb_notes_wake();
+		omb_notes_wake(false);
 	due = NIL;
 	next = read_due(&due);
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);

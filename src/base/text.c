@@ -109,31 +109,6 @@ omb_name_show(const char *name)
 	return text;
 }
 
-char *
-omb_base64_format(const void *data, size_t len, char *out)
-{
-	static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-								"abcdefghijklmnopqrstuvwxyz0123456789+/";
-	const uint8_t *in = data;
-	char *at = out;
-
-	for (; len > 0; in += 3)
-	{
-		size_t have = len < 3 ? len : 3;
-		unsigned int bits = (unsigned int) in[0] << 16 |
-							(have > 1 ? (unsigned int) in[1] << 8 : 0) |
-							(have > 2 ? in[2] : 0u);
-
-		*at++ = digit[bits >> 18 & 63];
-		*at++ = digit[bits >> 12 & 63];
-		*at++ = have > 1 ? digit[bits >> 6 & 63] : '=';
-		*at++ = have > 2 ? digit[bits & 63] : '=';
-		len -= have;
-	}
-	*at = '\0';
-	return out;
-}
-
 bool
 omb_u64_parse(const char *text, uint64_t *value)
 {

@@ -19,10 +19,6 @@ extern bool omb_hex_parse(const char *text, void *out, size_t len);
  */
 extern char *omb_name_show(const char *name);
 
-/* Base64 with padding and a terminator; out has room for OMB_BASE64_TEXT. */
-#define OMB_BASE64_TEXT(len) (((len) + 2) / 3 * 4 + 1)
-extern char *omb_base64_format(const void *data, size_t len, char *out);
-
 /* A decimal number without sign or space. */
 extern bool omb_u64_parse(const char *text, uint64_t *value);
 

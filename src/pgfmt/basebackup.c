@@ -22,8 +22,8 @@ omb_exclude_file(const char *name)
 		/* WAL that this copy gave up, until the repository has the note */
 		"omsupply_backup.gap", "omsupply_backup.gap.tmp",
 		"omsupply_backup.gap.report",
-		/* how this copy came into being: task/restored.h */
-		"omsupply_backup.restored"
+		/* a restore was made with it: backend/quarantine.c */
+		"omsupply_backup.quarantine"
 	};
 	/* files and directories for sorting, and caches of the catalog */
 	static const char *const prefixes[] = { "pgsql_tmp", "pg_internal.init" };

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "pgfmt/lsn.h"
+#include "repo/watermark.h"
 #include "store/url.h"
 #include "task/restore.h"
 
@@ -44,10 +45,37 @@ typedef struct arguments
 	omb_value_list databases;
 	omb_files_options files;
 	bool take_over;
+	bool quarantine;
+	bool no_quarantine;
 	bool manifest;
 	bool delta;
 	bool dry_run;
 } arguments;
+
+/*
+ * The database to put into quarantine, in new memory, or NULL: that which has
+ * the watermarks of omSupply. By default when the server takes over.
+ */
+static omb_status
+find_quarantine(omb_repository *repo, const arguments *args, char **database,
+				omb_error *err)
+{
+	*database = NULL;
+	if (args->quarantine && args->no_quarantine)
+		return omb_error_set(err, OMB_USAGE,
+							 "--quarantine and --no-quarantine are given");
+	if (args->no_quarantine || (!args->quarantine && !args->take_over))
+		return OMB_OK;
+	if (omb_watermark_database(repo, "omsupply", database, err) == OMB_OK &&
+		*database == NULL && args->quarantine)
+	{
+		(void) omb_error_set(err, OMB_REFUSED,
+							 "it is not known which database is omSupply's");
+		omb_error_detail(err, "The repository has no watermark "
+							  "\"omsupply\".");
+	}
+	return err->status;
+}
 
 static omb_status
 read_action(const char *text, const char **action, omb_error *err)
@@ -246,6 +274,10 @@ show_result(const omb_restore_config *config, omb_restore_result *result,
 		printf(
 			"Then DROP the databases that were not restored: they cannot be "
 			"used.\n");
+	if (config->quarantine != NULL)
+		printf("In database \"%s\" the sync of omSupply is turned off until "
+			   "you execute\n\"SELECT backup_release_quarantine()\" there.\n",
+			   config->quarantine);
 	if (!config->take_over)
 		printf("It will not archive or back up into this repository until you "
 			   "execute\n\"SELECT backup_adopt()\" on it.\n");
@@ -305,6 +337,7 @@ run(arguments *args, omb_error *err)
 	char *key_file = NULL;
 	char *location = NULL;
 	char *credentials = NULL;
+	char *quarantine = NULL;
 
 	memset(&config, 0, sizeof(config));
 	memset(&result, 0, sizeof(result));
@@ -325,7 +358,8 @@ run(arguments *args, omb_error *err)
 				 OMB_OK &&
 			 omb_recovery_options_find_mark(&args->target, config.repo,
 											&config.target, point_name,
-											err) == OMB_OK)
+											err) == OMB_OK &&
+			 find_quarantine(config.repo, args, &quarantine, err) == OMB_OK)
 	{
 		if (args->where.key_file != NULL)
 			key_file = omb_path_absolute(args->where.key_file);
@@ -352,6 +386,7 @@ run(arguments *args, omb_error *err)
 		config.database = args->databases.value;
 		config.database_count = args->databases.count;
 		config.take_over = args->take_over;
+		config.quarantine = quarantine;
 		config.write_manifest = args->manifest;
 		config.delta = args->delta;
 		config.dry_run = args->dry_run;
@@ -371,6 +406,7 @@ run(arguments *args, omb_error *err)
 	omb_files_options_free(&args->files);
 	free(args->maps.value);
 	free(args->databases.value);
+	free(quarantine);
 	free(location);
 	free(credentials);
 	free(key_file);
@@ -401,6 +437,10 @@ omb_command_restore(int argc, char **argv)
 		  NULL, NULL },
 		{ "take-over", NULL, "the restored server replaces the original", NULL,
 		  &args.take_over, NULL },
+		{ "quarantine", NULL,
+		  "start with omSupply's sync turned off (default with --take-over)",
+		  NULL, &args.quarantine, NULL },
+		{ "no-quarantine", NULL, "and not", NULL, &args.no_quarantine, NULL },
 		{ "backup-manifest", NULL, "write backup_manifest for pg_verifybackup",
 		  NULL, &args.manifest, NULL },
 		{ "delta", NULL, "change what is in the data directory already", NULL,

@@ -57,6 +57,7 @@ typedef struct mirror_job
 	uint64_t objects_waiting;
 	uint64_t bytes_waiting;
 	uint64_t rate;
+	int64_t current_at;
 } mirror_job;
 
 /* ---- telling ---- */
@@ -69,6 +70,16 @@ note_waiting(uint64_t objects, uint64_t bytes, void *arg)
 	(void) pthread_mutex_lock(&job->lock);
 	job->objects_waiting = objects;
 	job->bytes_waiting = bytes;
+	(void) pthread_mutex_unlock(&job->lock);
+}
+
+static void
+note_current(int64_t time, void *arg)
+{
+	mirror_job *job = arg;
+
+	(void) pthread_mutex_lock(&job->lock);
+	job->current_at = time;
 	(void) pthread_mutex_unlock(&job->lock);
 }
 
@@ -114,6 +125,7 @@ ticker_main(void *arg)
 			omb_agent_u64("objects_waiting", job->objects_waiting);
 			omb_agent_u64("bytes_waiting", job->bytes_waiting);
 			omb_agent_u64("rate", job->rate);
+			omb_agent_i64("current_at", job->current_at);
 			omb_agent_end();
 		}
 		else
@@ -193,6 +205,7 @@ open_session(mirror_job *job, omb_error *err)
 	config.problem = ignore_problem;
 	config.progress = ignore_progress;
 	config.waiting = note_waiting;
+	config.current = note_current;
 	config.arg = job;
 	return omb_mirror_begin(&config, &job->session, err);
 }
@@ -269,7 +282,7 @@ look(mirror_job *job, bool full)
 	omb_agent_u64("bytes_waiting", result.bytes_missing);
 	omb_agent_u64("backups_waiting", result.backups_missing);
 	omb_agent_text("waiting_wal", result.waiting_wal);
-	omb_agent_u64("current", result.is_current);
+	omb_agent_i64("current_at", job->current_at);
 	omb_agent_u64("rate", job->rate);
 	end_answer(job);
 }
@@ -332,6 +345,7 @@ expire(mirror_job *job)
 	omb_agent_u64("backups_dropped", result.backups_dropped);
 	omb_agent_u64("wal_files_dropped", result.wal_dropped);
 	omb_agent_u64("packs_removed", pruned.packs_removed);
+	omb_agent_u64("locked", result.locked + pruned.packs_locked);
 	end_answer(job);
 }
 

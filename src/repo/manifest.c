@@ -299,6 +299,12 @@ omb_manifest_open(omb_repository *repo, const char *id, omb_manifest **out,
 	return OMB_OK;
 }
 
+void
+omb_manifest_expect(omb_manifest *manifest)
+{
+	omb_stream_expect(manifest->reader->stream);
+}
+
 /*
  * See to it that the size in front of the next record, and then the record,
  * are in memory. *size is 0 at the end of the entries.
@@ -432,7 +438,7 @@ omb_backup_list(omb_repository *repo, omb_backup_visit visit, void *arg,
 
 	state.visit = visit;
 	state.arg = arg;
-	return omb_revision_list(repo, visit_backup, &state, err);
+	return omb_revision_list_reading(repo, visit_backup, &state, err);
 }
 
 typedef struct remove_state

@@ -205,6 +205,8 @@ typedef struct omb_manifest
  */
 extern omb_status omb_manifest_open(omb_repository *repo, const char *id,
 									omb_manifest **out, omb_error *err);
+/* All of it will be read soon. */
+extern void omb_manifest_expect(omb_manifest *manifest);
 /*
  * Read the next entry into one that the caller clears; *end after the last.
  * Every fact that can be checked without a pack is checked: order, safe

@@ -75,22 +75,37 @@ typedef struct unlock_state
 	omb_store *store;
 	const omb_secret *secret;
 	omb_keyring *keyring;
+	char **name; /* of all slots */
+	int count;
 	int fitting; /* slots of the secret's kind */
 	int opened;
 	bool have[OMB_KEY_VERSIONS_MAX];
 	omb_error damage; /* of the first slot that could not be read */
 } unlock_state;
 
+/* Note a slot; a store far away sends all of them at once. */
 static omb_status
-try_slot(const omb_store_entry *entry, void *arg, omb_error *err)
+note_slot(const omb_store_entry *entry, void *arg, omb_error *err)
 {
 	unlock_state *state = arg;
+
+	state->name = omb_realloc(state->name, (size_t) (state->count + 1) *
+											   sizeof(*state->name));
+	state->name[state->count++] = omb_strdup(entry->name);
+	if (entry->size <= SMALL_OBJECT_MAX)
+		omb_store_expect(state->store, entry->name, 0, (size_t) entry->size);
+	return OMB_OK;
+}
+
+static omb_status
+try_slot(unlock_state *state, const char *name, omb_error *err)
+{
 	omb_buf content = OMB_BUF_INIT;
 	omb_error slot_error = OMB_ERROR_INIT;
 	omb_status status;
 
-	if (omb_store_get(state->store, entry->name, SMALL_OBJECT_MAX, &content,
-					  err) != OMB_OK)
+	if (omb_store_get(state->store, name, SMALL_OBJECT_MAX, &content, err) !=
+		OMB_OK)
 	{
 		omb_buf_free(&content);
 		return err->status;
@@ -103,7 +118,7 @@ try_slot(const omb_store_entry *entry, void *arg, omb_error *err)
 		state->fitting++;
 	if (status == OMB_DAMAGED || status == OMB_UNSUPPORTED)
 	{
-		(void) omb_error_context(&slot_error, "object \"%s\"", entry->name);
+		(void) omb_error_context(&slot_error, "object \"%s\"", name);
 		if (state->damage.status == OMB_OK)
 			state->damage = slot_error;
 	}
@@ -124,7 +139,15 @@ unlock(omb_store *store, const omb_secret *secret, omb_keyring *keyring,
 	state.store = store;
 	state.secret = secret;
 	state.keyring = keyring;
-	if (omb_store_list(store, "keys", true, try_slot, &state, err) != OMB_OK)
+	(void) omb_store_list(store, "keys", true, note_slot, &state, err);
+	for (i = 0; i < state.count; i++)
+	{
+		if (err->status == OMB_OK)
+			(void) try_slot(&state, state.name[i], err);
+		free(state.name[i]);
+	}
+	free(state.name);
+	if (err->status != OMB_OK)
 		return err->status;
 	if (state.opened == 0 && state.damage.status != OMB_OK)
 	{
@@ -233,6 +256,7 @@ omb_repository_open_url(const char *location, const char *credentials,
 	memset(&secret, 0, sizeof(secret));
 	if (omb_store_open_url(location, credentials, &store, err) != OMB_OK)
 		return err->status;
+	omb_store_expect_list(store, "keys", true);
 	if (omb_repository_look(store, &facts, err) != OMB_OK)
 		;
 	else if (!facts.encrypted)

@@ -10,6 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of so many manifests the next ones are fetched ahead, their ends so long. */
+#define EXPECTED 8
+#define END_READ ((size_t) 64 * 1024)
+
 typedef struct revision_list
 {
 	omb_revision *item; /* sorted by id and number */
@@ -124,19 +128,55 @@ load(omb_repository *repo, revision_list *out, omb_error *err)
 	return OMB_OK;
 }
 
-omb_status
-omb_revision_list(omb_repository *repo, omb_revision_visit visit, void *arg,
-				  omb_error *err)
+/* Opening a manifest reads its header and its end. */
+static void
+expect_opening(omb_store *store, const omb_revision *revision)
+{
+	char *name;
+	size_t len =
+		revision->size < END_READ ? (size_t) revision->size : END_READ;
+
+	if (!revision->is_latest)
+		return;
+	name = omb_revision_name(revision->id, revision->number);
+	omb_store_expect(store, name, revision->size - len, len);
+	if (revision->size > END_READ)
+		omb_store_expect(store, name, 0, OMB_OBJECT_HEADER_SIZE);
+	free(name);
+}
+
+static omb_status
+visit_all(omb_repository *repo, bool reading, omb_revision_visit visit,
+		  void *arg, omb_error *err)
 {
 	revision_list list;
+	size_t told = 0;
 	size_t i;
 
 	if (load(repo, &list, err) != OMB_OK)
 		return err->status;
 	for (i = 0; i < list.count && err->status == OMB_OK; i++)
+	{
+		for (; reading && told < list.count && told < i + EXPECTED; told++)
+			expect_opening(repo->store, &list.item[told]);
 		(void) visit(&list.item[i], arg, err);
+	}
 	free(list.item);
 	return err->status;
+}
+
+omb_status
+omb_revision_list(omb_repository *repo, omb_revision_visit visit, void *arg,
+				  omb_error *err)
+{
+	return visit_all(repo, false, visit, arg, err);
+}
+
+omb_status
+omb_revision_list_reading(omb_repository *repo, omb_revision_visit visit,
+						  void *arg, omb_error *err)
+{
+	return visit_all(repo, true, visit, arg, err);
 }
 
 static int

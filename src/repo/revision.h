@@ -42,6 +42,11 @@ extern omb_status omb_revision_list(omb_repository *repo,
 									omb_revision_visit visit, void *arg,
 									omb_error *err);
 
+/* The same for visits that open the manifests. */
+extern omb_status omb_revision_list_reading(omb_repository *repo,
+											omb_revision_visit visit,
+											void *arg, omb_error *err);
+
 /*
  * The highest revision of a backup; OMB_NOT_FOUND. The last listing is
  * remembered, so that opening thousands of backups lists once: with refresh

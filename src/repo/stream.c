@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Told at a time of what will be read. */
+#define EXPECTED ((size_t) 1024 * 1024)
+
 struct omb_stream_writer
 {
 	omb_upload *upload;
@@ -227,6 +230,18 @@ omb_stream_footer(omb_stream_reader *reader, void *out, omb_error *err)
 						err) != OMB_OK)
 		return omb_error_context(err, "object \"%s\"", reader->name);
 	return OMB_OK;
+}
+
+void
+omb_stream_expect(omb_stream_reader *reader)
+{
+	uint64_t size = reader->object->size;
+	uint64_t offset;
+
+	for (offset = 0; offset < size; offset += EXPECTED)
+		omb_store_expect(reader->object->store, reader->name, offset,
+						 size - offset < EXPECTED ? (size_t) (size - offset) :
+													EXPECTED);
 }
 
 void

@@ -82,6 +82,8 @@ extern void omb_stream_seek(omb_stream_reader *reader, uint64_t offset,
 extern omb_status omb_stream_next(omb_stream_reader *reader,
 								  const uint8_t **data, size_t *len,
 								  bool *last, omb_error *err);
+/* All of it will be read soon: a store far away fetches it ahead. */
+extern void omb_stream_expect(omb_stream_reader *reader);
 extern void omb_stream_close(omb_stream_reader *reader);
 
 /* A whole small stream: all fields of a mark, say. */

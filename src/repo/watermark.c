@@ -40,6 +40,9 @@ omb_watermark_take(const omb_fields *fields, omb_watermark *mark)
 	memset(mark, 0, sizeof(*mark));
 	mark->name = omb_fields_get(fields, "name");
 	mark->value = omb_fields_get(fields, "value");
+	mark->database = omb_fields_get(fields, "database");
+	if (mark->database == NULL)
+		mark->database = "";
 	if (stamp == NULL || !omb_stamp_valid(stamp) || lsn == NULL ||
 		mark->name == NULL || !is_name(mark->name) || mark->value == NULL ||
 		strlen(mark->value) > OMB_WATERMARK_VALUE_MAX ||
@@ -64,6 +67,7 @@ omb_watermark_put(omb_repository *repo, const omb_watermark *mark,
 	omb_buf_printf(&content,
 				   "time=%" PRId64 "\nlsn=%s\ntimeline=%" PRIu32 "\n",
 				   mark->time, omb_lsn_format(mark->lsn, lsn), mark->timeline);
+	omb_text_put(&content, "database", mark->database);
 	omb_text_put(&content, "value", mark->value);
 	/* stamps are random: it is this one, from before a crash */
 	if (omb_stream_put(repo, OMB_KIND_MARK, name, content.data, content.len,
@@ -155,6 +159,48 @@ omb_watermark_list(omb_repository *repo, const char *name, int64_t from,
 	stamp_of(to, state.to);
 	folder = omb_format(FOLDER "%s%s", name ? "/" : "", name ? name : "");
 	(void) omb_store_list(repo->store, folder, true, visit_value, &state, err);
+	free(folder);
+	return err->status;
+}
+
+static omb_status
+find_newest(const omb_store_entry *entry, void *arg, omb_error *err)
+{
+	char *newest = arg;
+	const char *stamp = strrchr(entry->name, '/') + 1;
+
+	if (!entry->is_folder && omb_stamp_valid(stamp) &&
+		strcmp(stamp, newest) > 0)
+		memcpy(newest, stamp, OMB_STAMP_TEXT);
+	return OMB_OK;
+}
+
+omb_status
+omb_watermark_database(omb_repository *repo, const char *name, char **database,
+					   omb_error *err)
+{
+	char *folder = omb_format(FOLDER "/%s", name);
+	char newest[OMB_STAMP_TEXT] = "";
+	omb_buf content = OMB_BUF_INIT;
+	omb_fields fields;
+	omb_watermark mark;
+	char *object;
+
+	*database = NULL;
+	if (omb_store_list(repo->store, folder, false, find_newest, newest, err) ==
+			OMB_OK &&
+		newest[0] != '\0')
+	{
+		object = omb_format("%s/%s", folder, newest);
+		if (omb_stream_get(repo, OMB_KIND_MARK, object, OBJECT_MAX, &content,
+						   err) == OMB_OK &&
+			omb_fields_parse_text(omb_buf_text(&content), content.len,
+								  &fields) &&
+			omb_watermark_take(&fields, &mark) && mark.database[0] != '\0')
+			*database = omb_strdup(mark.database);
+		free(object);
+	}
+	omb_buf_free(&content);
 	free(folder);
 	return err->status;
 }

@@ -4,7 +4,7 @@
  *
  * A value is the object marks/watermarks/<name>/<stamp>, a sealed stream of
  * kind 'K' with text: name, stamp, time (microseconds since 1970), lsn,
- * timeline, value (JSON). The stamp is as in repo/point.h. A name is made of
+ * timeline, database, value (JSON). The stamp is as in repo/point.h. A name is made of
  * a-z, 0-9, '_' and '-'.
  *
  * They are thinned out by omb_watermark_expire(): counted back from the newest
@@ -24,6 +24,7 @@ typedef struct omb_watermark
 {
 	char stamp[OMB_STAMP_TEXT];
 	const char *name;
+	const char *database; /* "" when not known */
 	const char *value;
 	int64_t time;
 	uint64_t lsn;
@@ -46,6 +47,14 @@ extern omb_status omb_watermark_list(omb_repository *repo, const char *name,
 									 int64_t from, int64_t to,
 									 omb_watermark_visit visit, void *arg,
 									 omb_error *err);
+
+/*
+ * The database of the newest value of that name, in new memory; NULL when
+ * there is none.
+ */
+extern omb_status omb_watermark_database(omb_repository *repo,
+										 const char *name, char **database,
+										 omb_error *err);
 
 /*
  * Which of count values, taken at these times (ascending), are kept; the

@@ -27,6 +27,10 @@
 /* So much read between two cuts is worth going on. */
 #define PROGRESS ((size_t) 64 * 1024)
 
+/* Keys are renewed so long before their end, and tried so often. */
+#define RENEW_BEFORE (INT64_C(5) * 60 * 1000000)
+#define RENEW_PAUSE (INT64_C(30) * 1000000)
+
 /* What one call has learned. */
 typedef struct learned
 {
@@ -103,6 +107,15 @@ or_default(uint32_t value, uint32_t other)
 	return value != 0 ? value : other;
 }
 
+static bool
+is_cancelled(void *arg)
+{
+	omb_cloud_client *client = arg;
+
+	return client->stopped ||
+		   (client->cancelled != NULL && client->cancelled(client->arg));
+}
+
 omb_cloud_client *
 omb_cloud_client_new(const omb_cloud_provider *provider, void *own,
 					 const char *where, const omb_cloud_options *options)
@@ -116,15 +129,17 @@ omb_cloud_client_new(const omb_cloud_provider *provider, void *own,
 	http.proxy = options->proxy;
 	http.connect_seconds = or_default(options->connect_seconds, 10);
 	http.stall_seconds = or_default(options->stall_seconds, 60);
-	http.cancelled = options->cancelled;
-	http.arg = options->arg;
+	c->cancelled = options->cancelled;
+	c->arg = options->arg;
+	http.cancelled = is_cancelled;
+	http.arg = c;
 	c->http = omb_http_new(&http);
 	c->policy.tries = or_default(options->tries, 8);
 	c->policy.first = or_default(options->retry_first, 200);
 	c->policy.longest = 20000;
 	c->policy.seconds = or_default(options->retry_seconds, 120);
-	c->policy.cancelled = options->cancelled;
-	c->policy.arg = options->arg;
+	c->policy.cancelled = is_cancelled;
+	c->policy.arg = c;
 	c->prefix = options->prefix != NULL && *options->prefix != '\0' ?
 					omb_format("%s/", options->prefix) :
 					omb_strdup("");
@@ -140,6 +155,12 @@ omb_cloud_client_new(const omb_cloud_provider *provider, void *own,
 	c->clock_offset = options->clock_offset * 1000000;
 	(void) pthread_mutex_init(&c->lock, NULL);
 	return c;
+}
+
+void
+omb_cloud_client_stop(omb_cloud_client *client)
+{
+	client->stopped = true;
 }
 
 void
@@ -226,6 +247,44 @@ omb_cloud_sort_headers(omb_cloud_attempt *attempt)
 		  compare_headers);
 }
 
+/* New keys were read; the client is locked. */
+static void
+use_keys(omb_cloud_client *client)
+{
+	const omb_credentials *keys = &client->keys;
+
+	client->keys_read++;
+	omb_http_set_proxy(client->http, keys->proxy, keys->proxy_user,
+					   keys->proxy_password);
+}
+
+/*
+ * Keys that expire are renewed before they do; the client is locked. When that
+ * fails the old ones are used as long as they hold, and it is tried again.
+ */
+static omb_status
+renew_keys(omb_cloud_client *client, omb_error *err)
+{
+	int64_t time = omb_time_now();
+	int64_t left = client->keys.expires - time - client->clock_offset;
+	omb_credentials keys;
+
+	if (client->keys.expires == 0 || left > RENEW_BEFORE ||
+		(left > 0 && time < client->renew_at))
+		return OMB_OK;
+	client->renew_at = time + RENEW_PAUSE;
+	if (client->provider->read_keys(client->credentials_file, &keys, err) ==
+		OMB_OK)
+	{
+		omb_credentials_wipe(&client->keys);
+		client->keys = keys;
+		use_keys(client);
+	}
+	else if (left > 0)
+		omb_error_clear(err);
+	return err->status;
+}
+
 /* Have keys, and all that is sent but the body. */
 static omb_status
 prepare(omb_cloud_attempt *a, omb_error *err)
@@ -246,10 +305,11 @@ prepare(omb_cloud_attempt *a, omb_error *err)
 		return OMB_OK;
 	}
 	(void) pthread_mutex_lock(&client->lock);
-	if (client->keys_read == 0 &&
-		client->provider->read_keys(client->credentials_file, &client->keys,
-									err) == OMB_OK)
-		client->keys_read = 1;
+	if (client->keys_read > 0)
+		(void) renew_keys(client, err);
+	else if (client->provider->read_keys(client->credentials_file,
+										 &client->keys, err) == OMB_OK)
+		use_keys(client);
 	a->keys = client->keys_read;
 	a->time = omb_time_now() + client->clock_offset;
 	if (err->status == OMB_OK)
@@ -273,6 +333,11 @@ try_once(omb_cloud_attempt *a, omb_error *err)
 	request.header_count = a->header_count;
 	request.body = call->body;
 	request.body_len = call->body_len;
+	request.body_in_file = call->body_in_file;
+	request.body_file = call->body_file;
+	request.user = a->user;
+	request.password = a->password;
+	request.digest = a->digest;
 	if (call->into != NULL)
 	{
 		request.into = (uint8_t *) call->into + a->done;
@@ -307,6 +372,11 @@ end_try(omb_cloud_attempt *a)
 	omb_buf_free(&a->url);
 	free(a->region);
 	a->region = NULL;
+	free(a->user);
+	a->user = NULL;
+	if (a->password != NULL)
+		wipe(a->password);
+	a->password = NULL;
 }
 
 /* ---- learning ---- */
@@ -318,7 +388,7 @@ learn_clock(omb_cloud_attempt *a, learned *known)
 	int64_t date, difference;
 
 	if (a->answer->http.status != 403 || known->clock ||
-		!omb_http_date(&a->answer->http, &date))
+		a->call->url != NULL || !omb_http_date(&a->answer->http, &date))
 		return false;
 	difference = date - a->time;
 	if (difference < SKEW && difference > -SKEW)
@@ -355,7 +425,7 @@ learn_keys(omb_cloud_attempt *a, learned *known)
 
 		client->keys = keys;
 		keys = old;
-		client->keys_read++;
+		use_keys(client);
 		fresh = true;
 	}
 	(void) pthread_mutex_unlock(&client->lock);
@@ -396,6 +466,10 @@ explain(const omb_cloud_attempt *a, omb_error *err)
 						 answer->http.status, e->code[0] != '\0' ? " " : "",
 						 e->code, message[0] != '\0' ? ": " : "", message);
 	a->client->provider->explain(answer, err);
+	/* some proxies say 401 where 407 is meant */
+	if (answer->http.status == 407 ||
+		(answer->http.status == 401 && a->client->keys.proxy != NULL))
+		omb_error_hint(err, OMB_HTTP_PROXY_HINT);
 }
 
 /* What a range must look like; else the bytes are not what was asked for. */
@@ -514,10 +588,18 @@ omb_cloud_do(omb_cloud_client *client, const omb_cloud_call *call,
 {
 	omb_cloud_attempt a = { .client = client, .call = call, .answer = answer };
 	learned known = { false, false };
+	uint8_t digest[OMB_SHA256_SIZE];
 	omb_retry retry;
 	next_step step;
 	size_t before;
 
+	/* once, and not while others wait to sign theirs */
+	if (client->provider->signs_body && call->url == NULL)
+	{
+		omb_sha256(call->body_len > 0 ? call->body : "", call->body_len,
+				   digest);
+		(void) omb_hex_format(digest, sizeof(digest), a.hash);
+	}
 	omb_retry_begin(&retry, &client->policy);
 	for (;;)
 	{

@@ -9,6 +9,7 @@
 #ifndef OMB_STORE_CLOUDCLIENT_H
 #define OMB_STORE_CLOUDCLIENT_H
 
+#include "codec/crypto.h"
 #include "store/cloudxml.h"
 #include "store/credentials.h"
 #include "store/http.h"
@@ -35,6 +36,8 @@ typedef struct omb_cloud_call
 	size_t header_count;
 	const void *body;
 	size_t body_len;
+	bool body_in_file; /* of which this is the length, and not body */
+	int body_file;
 	/* Reads exactly so many bytes of the object from an offset; or NULL. */
 	void *into;
 	size_t into_size;
@@ -58,11 +61,15 @@ typedef struct omb_cloud_attempt
 	omb_cloud_client *client;
 	const omb_cloud_call *call;
 	omb_cloud_answer *answer;
-	size_t done;   /* bytes read by tries before */
-	int64_t time;  /* that is signed */
+	size_t done;						/* bytes read by tries before */
+	int64_t time;						/* that is signed */
+	char hash[2 * OMB_SHA256_SIZE + 1]; /* of the body, where it is signed */
 	unsigned keys; /* which keys signed it, omb_cloud_client.keys_read */
 	char *region;  /* the provider's own: what it took the bucket to be in */
 	omb_buf url;   /* made by the provider, as is: */
+	char *user;	   /* or NULL; for the server to ask for, as are: */
+	char *password;
+	bool digest;
 	char *header[OMB_CLOUD_HEADERS + 1];
 	size_t header_count;
 	unsigned learned; /* the provider's own: how often it learned from answers
@@ -94,6 +101,7 @@ typedef struct omb_cloud_provider
 	const char *mark;		 /* name of the header for the upload's mark */
 	const char *create_only; /* header: fail where an object is there */
 	const char *absent;		 /* code of the error: no such object */
+	bool signs_body;		 /* omb_cloud_attempt.hash is needed */
 	uint64_t part_size;		 /* at least so much is in a part */
 	unsigned parts_max;
 
@@ -127,7 +135,8 @@ typedef struct omb_cloud_provider
 							 omb_error *err);
 	/*
 	 * Describe the request that makes the object appear; text holds what it
-	 * needs. With last_carries it has the last part, which is not sent before.
+	 * needs. With last_carries it has the last part, which is not sent before,
+	 * and the condition was given at the beginning.
 	 */
 	void (*parts_finish)(const omb_cloud_client *client,
 						 omb_cloud_parts *parts, omb_cloud_call *call,
@@ -180,6 +189,9 @@ struct omb_cloud_client
 	char *location; /* "scheme://..", for messages */
 	char *prefix;	/* "prefix/", or "" */
 	char *credentials_file;
+	bool (*cancelled)(void *arg);
+	void *arg;
+	volatile bool stopped;
 	char *option[OMB_CLOUD_OPTIONS]; /* headers of new objects, then NULL */
 	bool sole_user;
 	uint64_t part_size;
@@ -187,6 +199,7 @@ struct omb_cloud_client
 	int64_t clock_offset; /* microseconds */
 	bool no_batches;	  /* the server removes one by one only */
 	unsigned keys_read;	  /* how often; 0: there are none yet */
+	int64_t renew_at;	  /* not before */
 	omb_credentials keys;
 };
 
@@ -197,6 +210,8 @@ extern omb_cloud_client *omb_cloud_client_new(
 /* New objects get this header, when value is none of NULL. */
 extern void omb_cloud_client_option(omb_cloud_client *client, const char *name,
 									const char *value);
+/* Whatever is being asked ends soon, and nothing is asked any more. */
+extern void omb_cloud_client_stop(omb_cloud_client *client);
 extern void omb_cloud_client_free(omb_cloud_client *client);
 
 /*

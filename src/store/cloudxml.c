@@ -11,15 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEPTH_MAX 8
+#define DEPTH_MAX 16
 #define TEXT_MAX ((size_t) 16 * 1024)
 #define PATH_MAX_LEN 256
-
-/*
- * Told at the end of each element: its path of names ("Error/Code") and the
- * text directly in it. False ends the reading.
- */
-typedef bool (*element)(const char *path, const char *text, void *arg);
 
 typedef struct walk
 {
@@ -27,7 +21,7 @@ typedef struct walk
 	char path[PATH_MAX_LEN];
 	int depth;
 	omb_buf text;
-	element end;
+	omb_xml_element end;
 	void *arg;
 	bool bad;
 } walk;
@@ -44,7 +38,13 @@ on_start(void *arg, const char *name, const char **attributes)
 {
 	walk *w = arg;
 	size_t used = strlen(w->path);
-	size_t len = strlen(name);
+	const char *colon = strrchr(name, ':');
+	size_t len;
+
+	/* prefixes are chosen by whoever writes */
+	if (colon != NULL)
+		name = colon + 1;
+	len = strlen(name);
 
 	if (w->depth >= DEPTH_MAX || used + len + 2 > sizeof(w->path))
 	{
@@ -94,8 +94,8 @@ on_doctype(void *arg, const char *name, const char *system, const char *public,
 	give_up(arg);
 }
 
-static bool
-read_xml(const void *data, size_t len, element end, void *arg)
+bool
+omb_xml_read(const void *data, size_t len, omb_xml_element end, void *arg)
 {
 	const char *text = data;
 	walk w;
@@ -192,7 +192,7 @@ omb_cloud_parse_error(const void *data, size_t len, omb_cloud_error *error)
 	error_reader r = { error, false };
 
 	memset(error, 0, sizeof(*error));
-	return read_xml(data, len, error_element, &r) && r.found;
+	return omb_xml_read(data, len, error_element, &r) && r.found;
 }
 
 /* ---- ListObjectsV2 ---- */
@@ -293,7 +293,7 @@ omb_cloud_parse_page(const void *data, size_t len, omb_cloud_page *page)
 	size_t i;
 
 	memset(page, 0, sizeof(*page));
-	good = read_xml(data, len, page_element, &r) && r.found &&
+	good = omb_xml_read(data, len, page_element, &r) && r.found &&
 		   (!r.more || (r.token != NULL && r.token[0] != '\0'));
 	for (i = 0; good && r.encoded && i < page->count; i++)
 		good = url_decode(page->item[i].key);
@@ -381,7 +381,7 @@ omb_cloud_parse_blobs(const void *data, size_t len, omb_cloud_page *page)
 	bool good;
 
 	memset(page, 0, sizeof(*page));
-	good = read_xml(data, len, blobs_element, &r) && r.found;
+	good = omb_xml_read(data, len, blobs_element, &r) && r.found;
 	free(r.item.key);
 	if (good && r.token != NULL && r.token[0] != '\0')
 		page->token = r.token;
@@ -446,7 +446,7 @@ omb_cloud_parse_multiparts(const void *data, size_t len,
 	bool good;
 
 	memset(out, 0, sizeof(*out));
-	good = read_xml(data, len, multiparts_element, &r) && r.found &&
+	good = omb_xml_read(data, len, multiparts_element, &r) && r.found &&
 		   (!r.more || (out->next_key != NULL && out->next_id != NULL));
 	free(r.item.key);
 	free(r.item.id);
@@ -515,7 +515,7 @@ omb_cloud_parse_parts(const void *data, size_t len, uint64_t *bytes,
 					  int64_t *newest)
 {
 	parts_reader r = { 0, 0, false };
-	bool good = read_xml(data, len, parts_element, &r) && r.found;
+	bool good = omb_xml_read(data, len, parts_element, &r) && r.found;
 
 	*bytes = r.bytes;
 	*newest = r.newest;
@@ -534,7 +534,7 @@ bool
 omb_cloud_parse_upload_id(const void *data, size_t len, char **id)
 {
 	*id = NULL;
-	if (read_xml(data, len, upload_id_element, id) && *id != NULL &&
+	if (omb_xml_read(data, len, upload_id_element, id) && *id != NULL &&
 		(*id)[0] != '\0')
 		return true;
 	free(*id);
@@ -586,7 +586,7 @@ omb_cloud_parse_deleted(const void *data, size_t len, omb_cloud_fates *out)
 	bool good;
 
 	memset(out, 0, sizeof(*out));
-	good = read_xml(data, len, fates_element, &r) && r.found;
+	good = omb_xml_read(data, len, fates_element, &r) && r.found;
 	free(r.key);
 	if (!good)
 		omb_cloud_fates_free(out);
@@ -604,6 +604,73 @@ omb_cloud_fates_free(omb_cloud_fates *fates)
 	memset(fates, 0, sizeof(*fates));
 }
 
+/* ---- temporary keys ---- */
+
+#define STS_KEYS "AssumeRoleWithWebIdentityResult/Credentials/"
+
+static bool
+sts_element(const char *path, const char *text, void *arg)
+{
+	omb_cloud_keys *keys = arg;
+	const char *name = strchr(path, '/');
+
+	if (name == NULL || strncmp(name + 1, STS_KEYS, sizeof(STS_KEYS) - 1) != 0)
+		return true;
+	name += sizeof(STS_KEYS);
+	if (strcmp(name, "AccessKeyId") == 0)
+		replace(&keys->id, text);
+	else if (strcmp(name, "SecretAccessKey") == 0)
+		replace(&keys->secret, text);
+	else if (strcmp(name, "SessionToken") == 0)
+		replace(&keys->token, text);
+	else if (strcmp(name, "Expiration") == 0)
+		return omb_time_parse(text, &keys->expires);
+	return true;
+}
+
+bool
+omb_cloud_parse_sts(const void *data, size_t len, omb_cloud_keys *keys)
+{
+	memset(keys, 0, sizeof(*keys));
+	if (omb_xml_read(data, len, sts_element, keys) && keys->id != NULL &&
+		keys->secret != NULL && keys->token != NULL && keys->expires != 0)
+		return true;
+	free(keys->id);
+	free(keys->secret);
+	free(keys->token);
+	memset(keys, 0, sizeof(*keys));
+	return false;
+}
+
+static bool
+sts_error_element(const char *path, const char *text, void *arg)
+{
+	error_reader *r = arg;
+
+	if (strcmp(path, "ErrorResponse/Error/Code") == 0)
+		keep(r->error->code, sizeof(r->error->code), text);
+	else if (strcmp(path, "ErrorResponse/Error/Message") == 0)
+		keep(r->error->message, sizeof(r->error->message), text);
+	else if (strcmp(path, "ErrorResponse/Error") == 0)
+		r->found = true;
+	return true;
+}
+
+bool
+omb_cloud_parse_sts_error(const void *data, size_t len, omb_cloud_error *error)
+{
+	error_reader r = { error, false };
+	char *c;
+
+	memset(error, 0, sizeof(*error));
+	if (!omb_xml_read(data, len, sts_error_element, &r) || !r.found)
+		return false;
+	for (c = error->message; *c != '\0'; c++)
+		if ((unsigned char) *c < ' ')
+			*c = ' ';
+	return true;
+}
+
 static bool
 completed_element(const char *path, const char *text, void *arg)
 {
@@ -619,5 +686,5 @@ omb_cloud_parse_completed(const void *data, size_t len)
 {
 	bool found = false;
 
-	return read_xml(data, len, completed_element, &found) && found;
+	return omb_xml_read(data, len, completed_element, &found) && found;
 }

@@ -11,6 +11,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * For others who read XML: told at the end of each element, its path of names
+ * without prefixes ("Error/Code") and the text directly in it. False ends the
+ * reading.
+ */
+typedef bool (*omb_xml_element)(const char *path, const char *text, void *arg);
+
+/* False when it is no whole document, or somebody ended it. */
+extern bool omb_xml_read(const void *data, size_t len, omb_xml_element end,
+						 void *arg);
+
 /* <Error>, which a server may send with a status that says success. */
 typedef struct omb_cloud_error
 {
@@ -91,6 +102,21 @@ typedef struct omb_cloud_fates
 extern bool omb_cloud_parse_deleted(const void *data, size_t len,
 									omb_cloud_fates *out);
 extern void omb_cloud_fates_free(omb_cloud_fates *fates);
+
+/* AssumeRoleWithWebIdentity: keys for a while. Wipe and free them. */
+typedef struct omb_cloud_keys
+{
+	char *id;
+	char *secret;
+	char *token;
+	int64_t expires; /* microseconds since 1970 */
+} omb_cloud_keys;
+
+extern bool omb_cloud_parse_sts(const void *data, size_t len,
+								omb_cloud_keys *keys);
+/* What the service says instead. */
+extern bool omb_cloud_parse_sts_error(const void *data, size_t len,
+									  omb_cloud_error *error);
 
 /* CompleteMultipartUpload: it is complete indeed. */
 extern bool omb_cloud_parse_completed(const void *data, size_t len);

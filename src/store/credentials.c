@@ -79,6 +79,10 @@ omb_credentials_wipe(omb_credentials *credentials)
 	wipe(&credentials->password);
 	wipe(&credentials->key_file);
 	wipe(&credentials->passphrase);
+	wipe(&credentials->proxy);
+	wipe(&credentials->proxy_user);
+	wipe(&credentials->proxy_password);
+	credentials->expires = 0;
 }
 
 static bool
@@ -97,7 +101,9 @@ omb_credentials_same(const omb_credentials *a, const omb_credentials *b)
 		   same(a->sas_token, b->sas_token) && same(a->json, b->json) &&
 		   same(a->user, b->user) && same(a->password, b->password) &&
 		   same(a->key_file, b->key_file) &&
-		   same(a->passphrase, b->passphrase);
+		   same(a->passphrase, b->passphrase) && same(a->proxy, b->proxy) &&
+		   same(a->proxy_user, b->proxy_user) &&
+		   same(a->proxy_password, b->proxy_password);
 }
 
 /* Where a value of that name goes; NULL when there is no such name. */
@@ -119,6 +125,9 @@ place(const kind *k, omb_credentials *out, const char *name, size_t len)
 		{ "password", &out->password, k->has_login },
 		{ "key_file", &out->key_file, k->has_login },
 		{ "passphrase", &out->passphrase, k->has_login },
+		{ "proxy", &out->proxy, true },
+		{ "proxy_user", &out->proxy_user, true },
+		{ "proxy_password", &out->proxy_password, true },
 	};
 	size_t i;
 
@@ -159,6 +168,15 @@ check(const kind *k, const char *path, const omb_credentials *c,
 		return omb_error_set(err, OMB_USAGE,
 							 "credentials file \"%s\" has no %s", path,
 							 missing);
+	if (c->proxy != NULL && strchr(c->proxy, '@') != NULL)
+	{
+		(void) omb_error_set(err, OMB_USAGE,
+							 "proxy in credentials file \"%s\" makes no sense",
+							 path);
+		omb_error_hint(err, "Write proxy=http://host:port, and the user as "
+							"proxy_user=... and proxy_password=....");
+		return err->status;
+	}
 	if (c->account_key != NULL && c->sas_token != NULL)
 		return omb_error_set(err, OMB_USAGE,
 							 "credentials file \"%s\" has both account_key "
@@ -202,7 +220,10 @@ parse(const kind *k, const char *path, char *text, omb_credentials *out,
 									 "cannot read line %d of credentials file "
 									 "\"%s\"",
 									 number, path);
-				omb_error_hint(err, "Each line is %s, each at most once.",
+				omb_error_hint(err,
+							   "Each line is %s, \"proxy=...\", "
+							   "\"proxy_user=...\" or "
+							   "\"proxy_password=...\", each at most once.",
 							   k->lines);
 				return err->status;
 			}

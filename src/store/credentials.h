@@ -13,11 +13,16 @@
  *   key_file=..             SFTP: a private key, private like this file
  *   passphrase=..           of it
  *
+ *   proxy=http://host:port  any of them: the way there, unless the
+ *   proxy_user=..           environment says it (https_proxy, http_proxy,
+ *   proxy_password=..       no_proxy)
+ *
  * (empty lines and lines that begin with "#" are skipped), which nobody but
  * its owner may read. Google's file may also be the JSON of a service account
  * as it is. Without a file from the environment:
  *
- *   S3      AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+ *   S3      AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN; what
+ *           else there is in store/awskeys.h
  *   Azure   AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN
  *   Google  GOOGLE_ACCESS_KEY_ID, GOOGLE_SECRET_ACCESS_KEY
  *
@@ -29,6 +34,7 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 typedef struct omb_credentials
 {
@@ -42,6 +48,10 @@ typedef struct omb_credentials
 	char *password;
 	char *key_file;
 	char *passphrase;
+	char *proxy;
+	char *proxy_user;
+	char *proxy_password;
+	int64_t expires; /* microseconds since 1970; 0: not known, or never */
 } omb_credentials;
 
 /*

@@ -38,14 +38,12 @@ sign(omb_cloud_attempt *a, const char *path)
 	const omb_gcs_bucket *b = a->client->own;
 	omb_s3_signing signing = { .google = true };
 	omb_buf signature = OMB_BUF_INIT;
-	char hash[OMB_S3_HASH_TEXT];
 	char date[17];
 
-	omb_s3_hash(call->body_len > 0 ? call->body : "", call->body_len, hash);
 	omb_s3_date(a->time, date);
 	omb_cloud_add_header(a, "host: %s", b->host);
 	omb_cloud_add_header(a, "x-goog-date: %s", date);
-	omb_cloud_add_header(a, "x-goog-content-sha256: %s", hash);
+	omb_cloud_add_header(a, "x-goog-content-sha256: %s", a->hash);
 	omb_cloud_sort_headers(a);
 	signing.access_key_id = a->client->keys.access_key_id;
 	signing.secret_access_key = a->client->keys.secret_access_key;
@@ -56,7 +54,7 @@ sign(omb_cloud_attempt *a, const char *path)
 	signing.query = call->query != NULL ? call->query : "";
 	signing.header = (const char *const *) a->header;
 	signing.header_count = a->header_count;
-	signing.payload_hash = hash;
+	signing.payload_hash = a->hash;
 	omb_s3_sign(&signing, &signature);
 	omb_cloud_add_header(a, "authorization: %s", omb_buf_text(&signature));
 	omb_buf_free(&signature);
@@ -196,6 +194,7 @@ new_client(const omb_gcs_config *config, omb_cloud_client **client,
 		.mark = "x-goog-meta-omb-upload",
 		.create_only = OMB_GCS_CREATE_ONLY,
 		.absent = "NoSuchKey",
+		.signs_body = true,
 		.part_size = PART_SIZE_MIN,
 		.parts_max = UINT32_MAX,
 		.read_keys = omb_credentials_read_google,

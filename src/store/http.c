@@ -3,6 +3,9 @@
  */
 #include "store/http.h"
 
+#include "base/file.h"
+#include "codec/crypto.h"
+
 #include <curl/curl.h>
 
 #include <netinet/in.h>
@@ -29,6 +32,9 @@ struct omb_http
 	omb_http_options options;
 	char *ca_file;
 	char *proxy;
+	char *own_proxy; /* instead; NULL for none */
+	char *proxy_user;
+	char *proxy_password;
 	pthread_mutex_t lock;
 	omb_http_handle **idle; /* each with its open connection */
 	size_t idle_count;
@@ -91,8 +97,51 @@ omb_http_free(omb_http *http)
 	free(http->idle);
 	free(http->ca_file);
 	free(http->proxy);
+	omb_http_set_proxy(http, NULL, NULL, NULL);
 	(void) pthread_mutex_destroy(&http->lock);
 	free(http);
+}
+
+static void
+set_text(char **text, const char *value)
+{
+	if (*text != NULL)
+		omb_wipe(*text, strlen(*text));
+	free(*text);
+	*text = value != NULL ? omb_strdup(value) : NULL;
+}
+
+void
+omb_http_set_proxy(omb_http *http, const char *proxy, const char *user,
+				   const char *password)
+{
+	(void) pthread_mutex_lock(&http->lock);
+	set_text(&http->own_proxy, proxy);
+	set_text(&http->proxy_user, user);
+	set_text(&http->proxy_password, password);
+	(void) pthread_mutex_unlock(&http->lock);
+}
+
+/* curl copies what it is told. */
+static void
+tell_proxy(omb_http *http, CURL *curl)
+{
+	const char *proxy;
+
+	(void) pthread_mutex_lock(&http->lock);
+	proxy = http->own_proxy != NULL ? http->own_proxy : http->proxy;
+	if (proxy != NULL)
+		(void) curl_easy_setopt(curl, CURLOPT_PROXY, proxy);
+	if (http->proxy_user != NULL)
+	{
+		(void) curl_easy_setopt(curl, CURLOPT_PROXYAUTH,
+								(long) (CURLAUTH_BASIC | CURLAUTH_DIGEST));
+		(void) curl_easy_setopt(curl, CURLOPT_PROXYUSERNAME, http->proxy_user);
+		(void) curl_easy_setopt(
+			curl, CURLOPT_PROXYPASSWORD,
+			http->proxy_password != NULL ? http->proxy_password : "");
+	}
+	(void) pthread_mutex_unlock(&http->lock);
 }
 
 /* A handle with a connection that is still open, or a new one. */
@@ -239,7 +288,15 @@ on_send(char *out, size_t size, size_t count, void *arg)
 	size_t left = x->request->body_len - x->sent;
 	size_t len = size * count < left ? size * count : left;
 
-	if (len > 0)
+	if (len > 0 && x->request->body_in_file)
+	{
+		ssize_t n =
+			omb_pread_full(x->request->body_file, out, len, (off_t) x->sent);
+
+		if (n < 0 || (size_t) n < len)
+			return CURL_READFUNC_ABORT;
+	}
+	else if (len > 0)
 		memcpy(out, (const uint8_t *) x->request->body + x->sent, len);
 	x->sent += len;
 	return len;
@@ -301,8 +358,7 @@ set_request(exchange *x, struct curl_slist *headers)
 		(void) curl_easy_setopt(curl, CURLOPT_CAINFO, x->http->ca_file);
 		(void) curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
 	}
-	if (x->http->proxy != NULL)
-		(void) curl_easy_setopt(curl, CURLOPT_PROXY, x->http->proxy);
+	tell_proxy(x->http, curl);
 	(void) curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
 	(void) curl_easy_setopt(curl, CURLOPT_HEADERDATA, x);
 	(void) curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
@@ -315,10 +371,18 @@ set_request(exchange *x, struct curl_slist *headers)
 	(void) curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
 	(void) curl_easy_setopt(curl, CURLOPT_XFERINFODATA, x);
 
+	if (request->user != NULL)
+	{
+		(void) curl_easy_setopt(
+			curl, CURLOPT_HTTPAUTH,
+			(long) (request->digest ? CURLAUTH_DIGEST : CURLAUTH_BASIC));
+		(void) curl_easy_setopt(curl, CURLOPT_USERNAME, request->user);
+		(void) curl_easy_setopt(curl, CURLOPT_PASSWORD, request->password);
+	}
 	if (strcmp(request->method, "HEAD") == 0)
 		(void) curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
 	else if (strcmp(request->method, "PUT") == 0 ||
-			 strcmp(request->method, "POST") == 0)
+			 strcmp(request->method, "POST") == 0 || request->body_len > 0)
 	{
 		/* POST in curl's way would add a Content-Type to what is signed */
 		(void) curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
@@ -383,6 +447,7 @@ explain(const exchange *x, CURLcode code, const char *reason, omb_error *err)
 {
 	char *server = server_of(x->request->url);
 	const char *text = reason[0] != '\0' ? reason : curl_easy_strerror(code);
+	long connect_status = 0;
 
 	if (x->cancelled)
 	{
@@ -400,6 +465,22 @@ explain(const exchange *x, CURLcode code, const char *reason, omb_error *err)
 		return err->status;
 	}
 	x->response->failure = kind_of(code);
+	(void) curl_easy_getinfo(x->handle->curl, CURLINFO_HTTP_CONNECTCODE,
+							 &connect_status);
+	if (connect_status / 100 == 4)
+	{
+		/* the proxy's refusal does not pass */
+		x->response->failure = OMB_HTTP_PROXY;
+		(void) omb_error_set(err, OMB_FAILED,
+							 "the proxy did not connect to server \"%s\": it "
+							 "answered %ld",
+							 server, connect_status);
+		/* some say 401 where 407 is meant */
+		if (connect_status == 407 || connect_status == 401)
+			omb_error_hint(err, OMB_HTTP_PROXY_HINT);
+		free(server);
+		return err->status;
+	}
 	switch (x->response->failure)
 	{
 		case OMB_HTTP_RESOLVE:
@@ -524,11 +605,16 @@ bool
 omb_http_date(const omb_http_response *response, int64_t *time)
 {
 	char text[64];
-	time_t seconds;
 
-	if (!omb_http_header(response, "date", text, sizeof(text)))
-		return false;
-	seconds = curl_getdate(text, NULL);
+	return omb_http_header(response, "date", text, sizeof(text)) &&
+		   omb_http_time(text, time);
+}
+
+bool
+omb_http_time(const char *text, int64_t *time)
+{
+	time_t seconds = curl_getdate(text, NULL);
+
 	if (seconds == (time_t) -1)
 		return false;
 	*time = (int64_t) seconds * 1000000;

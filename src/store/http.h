@@ -27,7 +27,8 @@ typedef struct omb_http omb_http;
 typedef struct omb_http_options
 {
 	const char *ca_file; /* trusted instead of the system's; NULL */
-	const char *proxy;	 /* URL; NULL for what the environment says */
+	/* URL; NULL for what the environment says, "" for none */
+	const char *proxy;
 	uint32_t connect_seconds;
 	uint32_t stall_seconds;		  /* without a byte in either direction */
 	bool (*cancelled)(void *arg); /* asked about once a second; NULL */
@@ -40,6 +41,7 @@ typedef enum omb_http_failure
 	OMB_HTTP_RESOLVE,	/* the name of the server or proxy */
 	OMB_HTTP_CONNECT,	/* nothing was sent */
 	OMB_HTTP_TLS,		/* a certificate or a handshake: does not pass */
+	OMB_HTTP_PROXY,		/* the proxy refuses: does not pass */
 	OMB_HTTP_TIMEOUT,	/* nobody knows whether it was done */
 	OMB_HTTP_CUT,		/* reset, or the answer ended too early; same */
 	OMB_HTTP_CANCELLED, /* the caller wanted so */
@@ -47,14 +49,24 @@ typedef enum omb_http_failure
 	OMB_HTTP_OTHER
 } omb_http_failure;
 
+/* What to do when a proxy answers 407. */
+#define OMB_HTTP_PROXY_HINT                                                \
+	"Check proxy_user and proxy_password in the credentials file, or the " \
+	"user in https_proxy or http_proxy in the environment."
+
 typedef struct omb_http_request
 {
-	const char *method; /* GET, HEAD, PUT, POST, DELETE */
+	const char *method; /* GET, HEAD, PUT, POST, DELETE, ... */
 	const char *url;
 	const char *const *header; /* "Name: value" */
 	size_t header_count;
 	const void *body; /* stays until the answer is there */
 	size_t body_len;
+	bool body_in_file; /* the whole of body_file, and not body */
+	int body_file;
+	const char *user; /* to log in with; NULL */
+	const char *password;
+	bool digest; /* by digest, which costs another round trip */
 	/*
 	 * Where the body of an answer 200 or 206 goes; NULL for the response's
 	 * own. Other bodies are texts that explain.
@@ -78,6 +90,13 @@ typedef struct omb_http_response
 extern omb_http *omb_http_new(const omb_http_options *options);
 extern void omb_http_free(omb_http *http);
 
+/*
+ * From now on go through this proxy, with a user and a password or NULL; a
+ * proxy of NULL is what the options said.
+ */
+extern void omb_http_set_proxy(omb_http *http, const char *proxy,
+							   const char *user, const char *password);
+
 /* Do a request. The response is emptied first; free it after a failure too. */
 extern omb_status omb_http_perform(omb_http *http,
 								   const omb_http_request *request,
@@ -89,6 +108,9 @@ extern bool omb_http_header(const omb_http_response *response,
 							const char *name, char *out, size_t size);
 /* The Date header, as omb_time_now() counts; false when there is none. */
 extern bool omb_http_date(const omb_http_response *response, int64_t *time);
+
+/* A time as in headers, the same way; false when it is none. */
+extern bool omb_http_time(const char *text, int64_t *time);
 
 extern void omb_http_response_free(omb_http_response *response);
 

@@ -2,6 +2,7 @@
  * s3client.c: speaking S3: which server, signatures, the region learned from
  * it, listings, errors.
  */
+#include "store/awskeys.h"
 #include "store/s3client.h"
 
 #include "base/text.h"
@@ -80,16 +81,14 @@ s3_prepare(omb_cloud_attempt *a, omb_error *err)
 	omb_buf host = OMB_BUF_INIT;
 	omb_buf path = OMB_BUF_INIT;
 	omb_buf signature = OMB_BUF_INIT;
-	char hash[OMB_S3_HASH_TEXT];
 	char date[17];
 
-	omb_s3_hash(call->body_len > 0 ? call->body : "", call->body_len, hash);
 	omb_s3_date(a->time, date);
 	a->region = omb_strdup(b->region);
 	locate(a, &host, &path);
 	omb_cloud_add_header(a, "host: %s", omb_buf_text(&host));
 	omb_cloud_add_header(a, "x-amz-date: %s", date);
-	omb_cloud_add_header(a, "x-amz-content-sha256: %s", hash);
+	omb_cloud_add_header(a, "x-amz-content-sha256: %s", a->hash);
 	if (keys->session_token != NULL)
 		omb_cloud_add_header(a, "x-amz-security-token: %s",
 							 keys->session_token);
@@ -103,7 +102,7 @@ s3_prepare(omb_cloud_attempt *a, omb_error *err)
 	signing.query = query;
 	signing.header = (const char *const *) a->header;
 	signing.header_count = a->header_count;
-	signing.payload_hash = hash;
+	signing.payload_hash = a->hash;
 	omb_s3_sign(&signing, &signature);
 	omb_cloud_add_header(a, "authorization: %s", omb_buf_text(&signature));
 	omb_buf_printf(&a->url, "%s%s%s%s%s", b->scheme, omb_buf_text(&host),
@@ -265,9 +264,10 @@ omb_s3_client_new(const omb_s3_config *config, omb_cloud_client **client,
 		.mark = "x-amz-meta-omb-upload",
 		.create_only = "if-none-match: *",
 		.absent = "NoSuchKey",
+		.signs_body = true,
 		.part_size = PART_SIZE_MIN,
 		.parts_max = 10000,
-		.read_keys = omb_credentials_read,
+		.read_keys = omb_aws_keys_read,
 		.prepare = s3_prepare,
 		.learn = learn_region,
 		.passing = passing,

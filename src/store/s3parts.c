@@ -145,8 +145,10 @@ sweep_one(omb_cloud_client *client, const omb_cloud_multipart *item,
 		(void) omb_cloud_nonsense(client, &call, err);
 	if (newest < item->started)
 		newest = item->started;
+	/* some servers round times up */
 	if (err->status == OMB_OK &&
-		omb_cloud_client_now(client) - newest >= (int64_t) seconds * 1000000)
+		(seconds == 0 ||
+		 omb_cloud_client_now(client) - newest >= (int64_t) seconds * 1000000))
 	{
 		done = true;
 		if (remove)

@@ -3,7 +3,7 @@
  */
 #include "store/s3remove.h"
 
-#include "base/text.h"
+#include "base/base64.h"
 #include "codec/crypto.h"
 
 #include <stdlib.h>
@@ -100,8 +100,7 @@ omb_s3_remove_batch(omb_cloud_client *client, const char *const *name,
 	omb_cloud_answer answer = { 0 };
 	omb_buf body = OMB_BUF_INIT;
 	uint8_t md5[OMB_MD5_SIZE];
-	char digest[OMB_BASE64_TEXT(OMB_MD5_SIZE)];
-	char *header = NULL;
+	omb_buf header = OMB_BUF_INIT;
 	omb_cloud_fates fates;
 
 	write_request(client, name, count, &body);
@@ -112,9 +111,9 @@ omb_s3_remove_batch(omb_cloud_client *client, const char *const *name,
 		return omb_error_set(err, OMB_UNSUPPORTED,
 							 "libcrypto does not offer MD5");
 	}
-	header = omb_format("content-md5: %s",
-						omb_base64_format(md5, sizeof(md5), digest));
-	call.header[call.header_count++] = header;
+	omb_buf_printf(&header, "content-md5: ");
+	omb_base64_put(&header, md5, sizeof(md5));
+	call.header[call.header_count++] = omb_buf_text(&header);
 	call.body = body.data;
 	call.body_len = body.len;
 	if (omb_cloud_do(client, &call, &answer, err) != OMB_OK)
@@ -129,7 +128,7 @@ omb_s3_remove_batch(omb_cloud_client *client, const char *const *name,
 		note_gone(client, &fates, name, count, gone);
 		omb_cloud_fates_free(&fates);
 	}
-	free(header);
+	omb_buf_free(&header);
 	omb_cloud_answer_free(&answer);
 	omb_buf_free(&body);
 	return err->status;

@@ -13,6 +13,7 @@
 #include "store/sftppool.h"
 #include "store/sftpupload.h"
 #include "store/sole.h"
+#include "store/readahead.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -20,7 +21,6 @@
 #include <unistd.h>
 
 #define WINDOW_FIRST ((size_t) 64 * 1024)
-#define WINDOW_GROWS 4
 #define WINDOW_LAST ((size_t) 1024 * 1024)
 /* More names in a folder are no repository. */
 #define NAMES_MAX ((size_t) 4 * 1024 * 1024)
@@ -38,11 +38,7 @@ typedef struct sftp_object
 	char *name;
 	char *path;
 	int64_t changed;
-	uint8_t *window;
-	size_t window_size; /* of the next one */
-	uint64_t start;		/* of what is in the window */
-	size_t len;
-	uint64_t next; /* where the last read ended */
+	omb_readahead window;
 } sftp_object;
 
 static omb_sftp_pool *
@@ -249,7 +245,8 @@ sftp_open(omb_store *store, const char *name, omb_object **object,
 	o->changed = opened.found.changed;
 	o->name = omb_strdup(name);
 	o->path = path;
-	o->window_size = WINDOW_FIRST / WINDOW_GROWS;
+	o->window.first = WINDOW_FIRST;
+	o->window.last = WINDOW_LAST;
 	*object = &o->base;
 	return OMB_OK;
 }
@@ -297,8 +294,9 @@ read_step(omb_sftp_conn *conn, bool again, void *arg, omb_error *err)
 }
 
 static omb_status
-fetch(sftp_object *o, uint64_t offset, void *data, size_t len, omb_error *err)
+fetch(void *arg, uint64_t offset, void *data, size_t len, omb_error *err)
 {
+	sftp_object *o = arg;
 	omb_sftp_pool *pool = pool_of(o->base.store);
 	reading r = { o, offset, data, len };
 	omb_sftp_conn *conn = NULL;
@@ -309,54 +307,14 @@ fetch(sftp_object *o, uint64_t offset, void *data, size_t len, omb_error *err)
 	return in_store(o->base.store, err);
 }
 
-/* Have what begins at offset in the window. */
-static omb_status
-fill_window(sftp_object *o, uint64_t offset, size_t len, omb_error *err)
-{
-	uint64_t left = o->base.size - offset;
-	size_t size = WINDOW_FIRST;
-
-	if (offset == o->next)
-		size = o->window_size < WINDOW_LAST ? o->window_size * WINDOW_GROWS :
-											  WINDOW_LAST;
-	o->window_size = size;
-	if (size < len)
-		size = len;
-	if (size > left)
-		size = (size_t) left;
-	o->window = omb_realloc(o->window, size);
-	o->start = offset;
-	o->len = 0;
-	if (fetch(o, offset, o->window, size, err) == OMB_OK)
-		o->len = size;
-	return err->status;
-}
-
 static omb_status
 sftp_read(omb_object *object, uint64_t offset, void *data, size_t len,
 		  omb_error *err)
 {
 	sftp_object *o = (sftp_object *) object;
-	uint8_t *out = data;
 
-	/* the beginning may be in the window */
-	if (offset >= o->start && offset - o->start < o->len)
-	{
-		size_t skip = (size_t) (offset - o->start);
-		size_t part = o->len - skip < len ? o->len - skip : len;
-
-		memcpy(out, o->window + skip, part);
-		out += part;
-		offset += part;
-		len -= part;
-		o->next = offset;
-	}
-	if (len >= WINDOW_LAST)
-		(void) fetch(o, offset, out, len, err);
-	else if (len > 0 && fill_window(o, offset, len, err) == OMB_OK)
-		memcpy(out, o->window, len);
-	o->next = offset + len;
-	return err->status;
+	return omb_readahead_read(&o->window, o->base.size, offset, data, len,
+							  fetch, o, err);
 }
 
 static void
@@ -364,7 +322,7 @@ sftp_close(omb_object *object)
 {
 	sftp_object *o = (sftp_object *) object;
 
-	free(o->window);
+	omb_readahead_free(&o->window);
 	free(o->name);
 	free(o->path);
 	free(o);

@@ -90,7 +90,7 @@ omb_sftp_pool_new(const omb_sftp_config *config, omb_sftp_pool **pool,
 	const char *path =
 		config->common.prefix != NULL ? config->common.prefix : "";
 	omb_sftp_pool *p;
-	bool usual;
+	bool usual, is_v6;
 
 	*pool = NULL;
 	if (check_config(config, err) != OMB_OK)
@@ -115,10 +115,12 @@ omb_sftp_pool_new(const omb_sftp_config *config, omb_sftp_pool **pool,
 	else
 		p->root = omb_format("/%s", path);
 	usual = strcmp(p->port, "22") == 0;
+	is_v6 = strchr(p->host, ':') != NULL;
 	p->location =
-		omb_format("sftp://%s%s%s%s%s%s%s", p->user != NULL ? p->user : "",
-				   p->user != NULL ? "@" : "", p->host, usual ? "" : ":",
-				   usual ? "" : p->port, *path != '\0' ? "/" : "", path);
+		omb_format("sftp://%s%s%s%s%s%s%s%s%s", p->user != NULL ? p->user : "",
+				   p->user != NULL ? "@" : "", is_v6 ? "[" : "", p->host,
+				   is_v6 ? "]" : "", usual ? "" : ":", usual ? "" : p->port,
+				   *path != '\0' ? "/" : "", path);
 	p->login.host = p->host;
 	p->login.port = p->port;
 	p->login.host_key = p->host_key;

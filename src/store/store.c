@@ -43,6 +43,27 @@ omb_object_close(omb_object *object)
 		object->store->ops->close(object);
 }
 
+void
+omb_store_expect(omb_store *store, const char *name, uint64_t offset,
+				 size_t len)
+{
+	if (store->ops->expect != NULL)
+		store->ops->expect(store, name, offset, len);
+}
+
+void
+omb_store_expect_list(omb_store *store, const char *folder, bool recursive)
+{
+	if (store->ops->expect_list != NULL)
+		store->ops->expect_list(store, folder, recursive);
+}
+
+bool
+omb_store_is_far(const omb_store *store)
+{
+	return store->ops->expect != NULL;
+}
+
 omb_status
 omb_store_create(omb_store *store, omb_upload **upload, omb_error *err)
 {

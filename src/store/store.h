@@ -74,6 +74,10 @@ typedef struct omb_store_ops
 	omb_status (*read)(omb_object *object, uint64_t offset, void *data,
 					   size_t len, omb_error *err);
 	void (*close)(omb_object *object);
+	/* NULL: reading ahead gains nothing. */
+	void (*expect)(omb_store *store, const char *name, uint64_t offset,
+				   size_t len);
+	void (*expect_list)(omb_store *store, const char *folder, bool recursive);
 	omb_status (*create)(omb_store *store, omb_upload **upload,
 						 omb_error *err);
 	omb_status (*write)(omb_upload *upload, const void *data, size_t len,
@@ -137,6 +141,18 @@ extern omb_status omb_store_open(omb_store *store, const char *name,
 extern omb_status omb_object_read(omb_object *object, uint64_t offset,
 								  void *data, size_t len, omb_error *err);
 extern void omb_object_close(omb_object *object);
+
+/*
+ * These bytes will be read soon, in the order in which they are told: a hint,
+ * which a store far away fetches ahead by. At most 1 MiB at a time.
+ */
+extern void omb_store_expect(omb_store *store, const char *name,
+							 uint64_t offset, size_t len);
+/* This folder will be listed within seconds: likewise. */
+extern void omb_store_expect_list(omb_store *store, const char *folder,
+								  bool recursive);
+/* Whether such hints are of any use. */
+extern bool omb_store_is_far(const omb_store *store);
 
 /* Begin an object whose name is known only when it is complete. */
 extern omb_status omb_store_create(omb_store *store, omb_upload **upload,

@@ -10,12 +10,10 @@
 #include "store/gcs.h"
 #include "store/s3.h"
 #include "store/sftp.h"
+#include "store/webdav.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* Schemes of stores that are planned for. */
-static const char *const planned[] = { "webdav", "webdavs" };
 
 static int
 hex_digit(char c)
@@ -247,19 +245,6 @@ omb_url_absolute(const char *location)
 static omb_status
 unknown_scheme(const omb_url *url, omb_error *err)
 {
-	size_t i;
-
-	for (i = 0; i < sizeof(planned) / sizeof(planned[0]); i++)
-	{
-		if (strcmp(url->scheme, planned[i]) != 0)
-			continue;
-		(void) omb_error_set(err, OMB_UNSUPPORTED,
-							 "repositories at \"%s://\" are not supported yet",
-							 url->scheme);
-		omb_error_hint(err, "Mirror to a directory, for example on a second "
-							"disk or a share: file:///directory.");
-		return err->status;
-	}
 	(void) omb_error_set(err, OMB_USAGE, "unknown kind of URL \"%s://\"",
 						 url->scheme);
 	omb_error_hint(err, "Give a directory, or a URL such as "
@@ -479,6 +464,29 @@ open_sftp(const omb_url *url, const omb_cloud_options *common, omb_store **out,
 	return omb_store_sftp_new(&config, out, err);
 }
 
+/* webdav://host:port/folder */
+static omb_status
+open_webdav(const omb_url *url, const omb_cloud_options *common,
+			omb_store **out, omb_error *err)
+{
+	omb_webdav_config config = { .common = *common,
+								 .host = url->host,
+								 .tls = strcmp(url->scheme, "webdavs") == 0 };
+	size_t i;
+
+	config.common.prefix = url->path;
+	for (i = 0; i < url->option_count; i++)
+	{
+		const omb_url_option *option = &url->option[i];
+
+		if (strcmp(option->name, "allow-plain") == 0 ?
+				!set_bool(&config.allow_plain, option->value) :
+				!set_option(option, &config.common, NULL, 0))
+			return invalid_option(url, option, "allow-plain (yes, no)", err);
+	}
+	return omb_store_webdav_new(&config, out, err);
+}
+
 omb_status
 omb_store_open_url_as(const char *location, const char *credentials,
 					  const omb_cloud_options *defaults, omb_store **out,
@@ -503,6 +511,9 @@ omb_store_open_url_as(const char *location, const char *credentials,
 		(void) open_gcs(&url, &common, out, err);
 	else if (strcmp(url.scheme, "sftp") == 0)
 		(void) open_sftp(&url, &common, out, err);
+	else if (strncmp(url.scheme, "webdav", 6) == 0 &&
+			 (url.scheme[6] == '\0' || strcmp(url.scheme + 6, "s") == 0))
+		(void) open_webdav(&url, &common, out, err);
 	else
 		(void) unknown_scheme(&url, err);
 	omb_url_clear(&url);

@@ -14,6 +14,8 @@
  *                          ?host-key (SHA256:..), known-hosts, sole-user; a
  *                          directory "~/.." is below the one where a login
  *                          begins (store/sftp.h)
+ *   webdav://host[:port]/folder, webdavs:// with TLS
+ *                          ?ca-file, allow-plain, sole-user (store/webdav.h)
  *
  * A URL is shown in logs, lists of processes and settings, so it holds no
  * secret: these are in the file of credentials.

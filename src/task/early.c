@@ -68,12 +68,12 @@ measure_wal(const omb_store_entry *entry, void *arg, omb_error *err)
 
 /* A pack goes when the last of those goes that name it. */
 static omb_status
-mark_packs(early *e, const omb_retain_backup *backup, omb_error *err)
+mark_packs(early *e, const char *id, uint32_t turn, omb_error *err)
 {
 	omb_manifest *manifest;
 	uint32_t i;
 
-	if (omb_manifest_open(e->repo, backup->id, &manifest, err) != OMB_OK)
+	if (omb_manifest_open(e->repo, id, &manifest, err) != OMB_OK)
 		return err->status;
 	for (i = 0; i < manifest->pack_count; i++)
 	{
@@ -83,8 +83,8 @@ mark_packs(early *e, const omb_retain_backup *backup, omb_error *err)
 		if (pack == NULL)
 			continue;
 		pack->size = manifest->pack[i].size;
-		if (backup->turn > pack->turn)
-			pack->turn = backup->turn;
+		if (turn > pack->turn)
+			pack->turn = turn;
 	}
 	omb_manifest_close(manifest);
 	return OMB_OK;
@@ -97,7 +97,14 @@ measure_packs(early *e, omb_error *err)
 
 	for (i = 0; i < e->plan->count; i++)
 	{
-		if (mark_packs(e, &e->plan->backup[i], err) != OMB_OK)
+		if (mark_packs(e, e->plan->backup[i].id, e->plan->backup[i].turn,
+					   err) != OMB_OK)
+			return err->status;
+	}
+	for (i = 0; i < e->plan->files_count; i++)
+	{
+		if (mark_packs(e, e->plan->files[i].id,
+					   omb_retain_files_turn(e->plan, i), err) != OMB_OK)
 			return err->status;
 	}
 	for (i = 0; i < omb_pack_set_size(e->set); i++)

@@ -265,6 +265,32 @@ count_missing(omb_mirror_run *r, omb_error *err)
 	return err->status;
 }
 
+/* What a restore from the target could reach now. */
+static void
+tell_current(omb_mirror_run *r, omb_mirror_result *result)
+{
+	const omb_mirror_set *known = omb_mirror_sender_known(r->sender);
+	omb_wal_object object;
+	size_t i;
+
+	result->is_current = r->has_backup || result->backups > 0;
+	for (i = 0; i < r->wal.count; i++)
+	{
+		if (r->wal.item[i].state == OMB_MIRROR_GONE ||
+			omb_mirror_set_has(known, r->wal.item[i].name))
+			continue;
+		result->is_current = false;
+		if (result->waiting_wal[0] == '\0' &&
+			omb_wal_object_parse(r->wal.item[i].name, &object))
+			(void) snprintf(result->waiting_wal, sizeof(result->waiting_wal),
+							"%s", object.file);
+	}
+	if (r->wal_capped)
+		result->is_current = false;
+	if (result->is_current && r->config->current != NULL)
+		r->config->current(r->began, r->config->arg);
+}
+
 static omb_status
 do_rounds(omb_mirror_run *r, omb_mirror_result *result, omb_error *err)
 {
@@ -276,6 +302,7 @@ do_rounds(omb_mirror_run *r, omb_mirror_result *result, omb_error *err)
 		if (omb_mirror_round(r, err) != OMB_OK)
 			return err->status;
 		omb_mirror_sender_result(r->sender, result);
+		tell_current(r, result);
 		idle = result->objects == objects ? idle + 1 : 0;
 		objects = result->objects;
 	} while (omb_mirror_sender_again(r->sender) && idle < IDLE_ROUNDS_MAX);
@@ -328,30 +355,6 @@ is_incomplete(const omb_mirror_run *r, const omb_mirror_result *result)
 {
 	return result->failed > 0 || omb_mirror_sender_again(r->sender) ||
 		   omb_mirror_sender_stopped(r->sender) != NULL;
-}
-
-/* What a restore from the target could reach now. */
-static void
-tell_current(omb_mirror_run *r, omb_mirror_result *result)
-{
-	const omb_mirror_set *known = omb_mirror_sender_known(r->sender);
-	omb_wal_object object;
-	size_t i;
-
-	result->is_current = r->has_backup || result->backups > 0;
-	for (i = 0; i < r->wal.count; i++)
-	{
-		if (r->wal.item[i].state == OMB_MIRROR_GONE ||
-			omb_mirror_set_has(known, r->wal.item[i].name))
-			continue;
-		result->is_current = false;
-		if (result->waiting_wal[0] == '\0' &&
-			omb_wal_object_parse(r->wal.item[i].name, &object))
-			(void) snprintf(result->waiting_wal, sizeof(result->waiting_wal),
-							"%s", object.file);
-	}
-	if (r->wal_capped)
-		result->is_current = false;
 }
 
 /* The target is ours, and locked unless nothing is written. */

@@ -66,6 +66,8 @@ typedef struct omb_mirror_config
 					 void *arg);
 	/* What is missing, when that is another number; or NULL. */
 	void (*waiting)(uint64_t objects, uint64_t bytes, void *arg);
+	/* The target can restore all that was archived at that time; or NULL. */
+	void (*current)(int64_t time, void *arg);
 	void *arg;
 } omb_mirror_config;
 

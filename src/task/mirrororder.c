@@ -569,6 +569,7 @@ omb_mirror_round(omb_mirror_run *r, omb_error *err)
 	bool missing = false;
 
 	omb_mirror_sender_begin_round(r->sender);
+	r->began = omb_time_now();
 	/* what is listed first is complete in what is listed later */
 	if (list_backups(r, err) != OMB_OK)
 		return err->status;

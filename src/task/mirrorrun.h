@@ -35,6 +35,7 @@ typedef struct omb_mirror_run
 	bool is_open;	   /* so says the file of the list */
 	bool complete;	   /* the last step left nothing missing */
 	bool has_backup;   /* the target has one of those that are wanted */
+	int64_t began;	   /* when the source was looked at last */
 	int64_t looked_at; /* at all WAL of the source */
 	int64_t saved_at;
 	uint64_t saved; /* objects in the file */

@@ -15,7 +15,9 @@
 #include "base/text.h"
 #include "pgfmt/control.h"
 #include "pgfmt/tablespacemap.h"
+#include "repo/backupinfo.h"
 #include "repo/claim.h"
+#include "repo/walobject.h"
 #include "task/pgmanifest.h"
 #include "task/place.h"
 #include "task/recoveryconf.h"
@@ -409,6 +411,22 @@ write_label(restore *r, omb_error *err)
 	return err->status;
 }
 
+/* What the server reads when it starts: backend/quarantine.c. */
+static omb_status
+write_quarantine(restore *r, omb_error *err)
+{
+	omb_buf text = OMB_BUF_INIT;
+
+	if (r->config->quarantine != NULL)
+	{
+		omb_text_put(&text, "database", r->config->quarantine);
+		(void) write_file(r, "omsupply_backup.quarantine", text.data, text.len,
+						  err);
+	}
+	omb_buf_free(&text);
+	return err->status;
+}
+
 static omb_status
 write_settings(const restore *r, omb_error *err)
 {
@@ -515,6 +533,7 @@ copy_and_finish(restore *r, omb_error *err)
 		 omb_pg_manifest_create(path, &r->manifest->info, &r->pg_manifest,
 								err) == OMB_OK) &&
 		copy_files(r, err) == OMB_OK && write_label(r, err) == OMB_OK &&
+		write_quarantine(r, err) == OMB_OK &&
 		write_settings(r, err) == OMB_OK && sync_all(r, err) == OMB_OK &&
 		place_files(r, err) == OMB_OK &&
 		(!config->take_over || take_over(r, err) == OMB_OK))
@@ -563,6 +582,8 @@ read_info(const omb_restore_config *config, omb_restore_result *result,
 	if (omb_manifest_open(config->repo, result->plan.backup, &manifest, err) !=
 		OMB_OK)
 		return err->status;
+	/* for looking through it, and then for copying */
+	omb_manifest_expect(manifest);
 	result->info = manifest->info;
 	memset(&manifest->info, 0, sizeof(manifest->info));
 	omb_manifest_close(manifest);
@@ -584,7 +605,11 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 	r.wal_dir = omb_format("%s.wal", config->pgdata);
 	omb_spaces_init(&r.spaces, config->pgdata);
 	if (check_pgdata(&r, err) == OMB_OK)
+	{
 		config->progress("reading the repository", 0, 0, config->arg);
+		omb_store_expect_list(config->repo->store, OMB_BACKUP_FOLDER, false);
+		omb_store_expect_list(config->repo->store, OMB_WAL_FOLDER, false);
+	}
 	if (err->status == OMB_OK &&
 		omb_store_lock(config->repo->store, false, &lock, err) == OMB_OK &&
 		omb_plan_make(config->repo, config->backup, &config->target,

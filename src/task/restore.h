@@ -30,6 +30,8 @@ typedef struct omb_restore_config
 	size_t database_count;
 	int jobs;
 	bool take_over;
+	/* in which the sync of omSupply is turned off at first, or NULL */
+	const char *quarantine;
 	bool write_manifest;
 	bool delta;	  /* into a directory that may have something in it */
 	bool dry_run; /* plan and check, copy nothing */

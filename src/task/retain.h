@@ -143,6 +143,9 @@ extern uint32_t omb_retain_order(omb_retain_plan *plan);
 /* The turn with which a WAL file goes. */
 extern uint32_t omb_retain_wal_turn(const omb_retain_plan *plan,
 									const omb_wal_name *name);
+/* The turn with which a backup of files goes. */
+extern uint32_t omb_retain_files_turn(const omb_retain_plan *plan,
+									  size_t number);
 /*
  * Drop as few turns as make wanted bytes available, or all there are;
  * frees[turn] is what each frees. Returns the number of backups dropped so.

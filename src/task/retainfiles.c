@@ -30,16 +30,25 @@ keep(omb_retain_files *files, const char *why, const char *id)
 			id == NULL ? omb_strdup(why) : omb_format("%s \"%s\"", why, id);
 }
 
-/* What instants at and behind a backup may need. */
-static void
-keep_around(omb_retain_plan *plan, const omb_retain_backup *backup)
+/* The first one after a backup; the number of all when there is none. */
+static size_t
+first_after(const omb_retain_plan *plan, const omb_retain_backup *backup)
 {
 	size_t after = 0;
-	size_t i;
 
 	while (after < plan->files_count &&
 		   strcmp(plan->files[after].id, backup->id) < 0)
 		after++;
+	return after;
+}
+
+/* What instants at and behind a backup may need. */
+static void
+keep_around(omb_retain_plan *plan, const omb_retain_backup *backup)
+{
+	size_t after = first_after(plan, backup);
+	size_t i;
+
 	if (after > 0)
 		keep(&plan->files[after - 1], "the last one before backup",
 			 backup->id);
@@ -82,4 +91,27 @@ omb_retain_decide_files(omb_retain_plan *plan)
 			plan->files[i].reason =
 				omb_strdup("no instant that can be restored needs it");
 	}
+}
+
+uint32_t
+omb_retain_files_turn(const omb_retain_plan *plan, size_t number)
+{
+	uint32_t turn = 0;
+	size_t i;
+
+	if (plan->files[number].pin != NULL || plan->keeps_all ||
+		number == plan->files_count - 1)
+		return OMB_RETAIN_NEVER;
+	for (i = 0; i < plan->count; i++)
+	{
+		const omb_retain_backup *backup = &plan->backup[i];
+		size_t after = first_after(plan, backup);
+
+		/* the same that keep_around() keeps */
+		if (backup->keep && backup->turn > turn &&
+			(number + 1 == after || number == after ||
+			 (number > after && backup->window)))
+			turn = backup->turn;
+	}
+	return turn;
 }

@@ -2,6 +2,7 @@
  * fuzz_cloud.c: what cloud servers answer.
  */
 #include "base/buffer.h"
+#include "store/awskeys.h"
 #include "store/cloudxml.h"
 
 #include <stdlib.h>
@@ -11,7 +12,9 @@ extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	omb_credentials credentials;
 	omb_cloud_multiparts list;
+	omb_cloud_keys keys;
 	omb_cloud_fates fates;
 	omb_cloud_error error;
 	omb_cloud_page page;
@@ -29,6 +32,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (omb_cloud_parse_deleted(data, size, &fates))
 		omb_cloud_fates_free(&fates);
 	(void) omb_cloud_parse_parts(data, size, &bytes, &newest);
+	if (omb_cloud_parse_sts(data, size, &keys))
+	{
+		free(keys.id);
+		free(keys.secret);
+		free(keys.token);
+	}
+	(void) omb_cloud_parse_sts_error(data, size, &error);
+	if (omb_aws_keys_parse(data, size, &credentials))
+		omb_credentials_wipe(&credentials);
 	(void) omb_cloud_parse_completed(data, size);
 	if (omb_cloud_parse_upload_id(data, size, &id))
 		free(id);

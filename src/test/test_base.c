@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void
@@ -175,6 +176,68 @@ test_times(void)
 }
 
 static void
+test_sizes(void)
+{
+	static const struct
+	{
+		const char *text;
+		uint64_t bytes; /* 0: refused */
+	} cases[] = { { "1", 1 },
+				  { "500B", 500 },
+				  { "500kB", 512000 },
+				  { "2 MB", 2097152 },
+				  { "10GB", UINT64_C(10737418240) },
+				  { "8388607TB", UINT64_C(8388607) << 40 },
+				  { "8388608TB", 0 },
+				  { "", 0 },
+				  { "0", 0 },
+				  { "-1", 0 },
+				  { "1.5GB", 0 },
+				  { "MB", 0 },
+				  { "1 mb", 0 },
+				  { "1MB ", 0 },
+				  { "99999999999999999999", 0 },
+				  { "000000000000000000000000000000001", 0 } };
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		uint64_t bytes = 0;
+		bool read = omb_size_parse(cases[i].text, &bytes);
+
+		ok(read == (cases[i].bytes > 0) && (!read || bytes == cases[i].bytes),
+		   "size \"%s\"", cases[i].text);
+	}
+}
+
+static void
+test_tree_remove(void)
+{
+	char path[] = "/tmp/omb-tree-XXXXXX";
+	omb_error err = OMB_ERROR_INIT;
+	char *inner, *outside, *link;
+	struct stat st;
+
+	if (mkdtemp(path) == NULL)
+		abort();
+	outside = omb_format("%s-outside", path);
+	inner = omb_format("%s/a/b/c", path);
+	link = omb_format("%s/a/link", path);
+	if (omb_directory_create(outside, 0700, &err) != OMB_OK ||
+		omb_directory_create(inner, 0700, &err) != OMB_OK ||
+		symlink(outside, link) != 0)
+		abort();
+	ok(omb_tree_remove(path, &err) == OMB_OK && stat(path, &st) != 0,
+	   "a tree is removed");
+	ok(stat(outside, &st) == 0, "where a link leads is not");
+	ok(omb_tree_remove(path, &err) == OMB_OK, "one that is not there is fine");
+	(void) omb_tree_remove(outside, &err);
+	free(link);
+	free(inner);
+	free(outside);
+}
+
+static void
 test_paths(void)
 {
 	ok(omb_path_is_safe("base/5/1259") && omb_path_is_safe("a"),
@@ -285,6 +348,8 @@ main(void)
 	test_fields_refuse_nonsense();
 	test_crc32c();
 	test_times();
+	test_sizes();
+	test_tree_remove();
 	test_paths();
 	test_pipeline_keeps_the_order();
 	test_file_replace_is_whole();

@@ -299,9 +299,10 @@ take_backup(history *h, bool full, uint64_t fail_at, snapshot *out,
 	{
 		walk.arg = gather;
 		if (omb_walk(&walk, err) == OMB_OK &&
-			omb_gather_finish(gather, "global/pg_control", &last, err) ==
-				OMB_OK)
-			(void) omb_gather_commit(gather, err);
+			omb_gather_add_last(gather, "global/pg_control", &last, err) ==
+				OMB_OK &&
+			omb_gather_finish(gather, err) == OMB_OK)
+			(void) omb_gather_commit(gather, NULL, err);
 	}
 	omb_store_fault_set(h->fault, 0, false);
 	omb_gather_free(gather);

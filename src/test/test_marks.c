@@ -117,6 +117,7 @@ put_watermark(omb_repository *repo, const char *name, int64_t time,
 					(unsigned int) (time % 1000000));
 	mark.name = name;
 	mark.value = value;
+	mark.database = "d";
 	mark.time = time;
 	mark.lsn = 1;
 	mark.timeline = 1;

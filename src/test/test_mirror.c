@@ -6,6 +6,7 @@
 #include "test/world.h"
 
 #include "base/file.h"
+#include "base/text.h"
 #include "repo/pin.h"
 #include "repo/revision.h"
 #include "repo/walobject.h"
@@ -897,6 +898,61 @@ test_short_rounds(void)
 	world_free(&w);
 }
 
+typedef struct current_state
+{
+	omb_store *to;
+	bool before_backup; /* it was current before the second one was there */
+	int64_t at;
+} current_state;
+
+static size_t count_backups(omb_store *to);
+
+static void
+note_current(int64_t time, void *arg)
+{
+	current_state *state = arg;
+
+	state->at = time;
+	if (count_backups(state->to) == 1)
+		state->before_backup = true;
+}
+
+static void
+test_current(void)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_repository *repo = new_repository(omb_store_memory_new());
+	omb_store *to = omb_store_memory_new();
+	omb_mirror_config config;
+	omb_mirror_result result;
+	current_state state;
+	int64_t began;
+
+	memset(&state, 0, sizeof(state));
+	state.to = to;
+	put_wal(repo, 10, 20, 100);
+	set_config(&config, repo, to, true);
+	config.current = note_current;
+	config.arg = &state;
+	config.round_seconds = 0;
+	ok(mirror_with(&config, &result, &err) == OMB_OK && !result.is_current &&
+		   state.at == 0,
+	   "without a backup nothing can be restored from a target");
+	put_backup(repo, 0, 10, 100);
+	ok(mirror_with(&config, &result, &err) == OMB_OK && result.is_current &&
+		   state.at > 0,
+	   "with one it can");
+	state.before_backup = false;
+	put_backup(repo, 1, 15, 100);
+	put_wal(repo, 21, 22, 100);
+	began = omb_time_now();
+	ok(mirror_with(&config, &result, &err) == OMB_OK && result.is_current &&
+		   state.before_backup && state.at >= began,
+	   "new WAL counts before a new backup is there");
+	omb_store_free(to);
+	omb_repository_free(repo);
+}
+
 /* With a limit that makes each object last longer than a round. */
 static void
 test_low_limit(void)
@@ -1278,6 +1334,7 @@ main(void)
 	test_lost();
 	test_newest();
 	test_short_rounds();
+	test_current();
 	test_low_limit();
 	test_rules();
 	test_session();

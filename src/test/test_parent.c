@@ -359,7 +359,7 @@ write_cache(void)
 	must(writer != NULL, "begin a cache");
 	omb_page_cache_add(writer, OMB_ROOT_PGDATA, "a", fingerprint, BLOCKS);
 	omb_page_cache_add(writer, OMB_ROOT_PGDATA, "c", fingerprint, 1);
-	omb_page_cache_commit(writer);
+	omb_page_cache_commit(writer, NULL);
 }
 
 /* How many of the three files are known, with the right fingerprints? */

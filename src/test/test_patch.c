@@ -157,11 +157,11 @@ crc_of_zeros_is_that_of_zeros(void)
 
 	memset(found, 0, sizeof(found));
 	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-		is_u64(omb_place_crc_of_zeros(sizes[i]),
+		is_u64(omb_crc32c_zeros(sizes[i]),
 			   omb_crc32c(0, found, (size_t) sizes[i]), "CRC of zeros");
-	whole = omb_place_crc_of_zeros(UINT64_C(1) << 40);
-	is_u64(omb_crc32c_combine(omb_place_crc_of_zeros(UINT64_C(1) << 39),
-							  omb_place_crc_of_zeros(UINT64_C(1) << 39),
+	whole = omb_crc32c_zeros(UINT64_C(1) << 40);
+	is_u64(omb_crc32c_combine(omb_crc32c_zeros(UINT64_C(1) << 39),
+							  omb_crc32c_zeros(UINT64_C(1) << 39),
 							  UINT64_C(1) << 39),
 		   whole, "of a terabyte");
 }

@@ -500,6 +500,43 @@ test_early_wal(void)
 	omb_retain_clear(&b);
 }
 
+/* Backups of files go with the last backup around which they are needed. */
+static void
+test_early_files(void)
+{
+	static const omb_retain_rules all = { .keep_last = 4 };
+	static const omb_retain_rules window = { .keep_last = 4,
+											 .keep_wal_days = 1 };
+	static const char *const ids[] = { "backup-00", "backup-01x", "backup-02x",
+									   "backup-02y", "backup-04x" };
+	static const uint32_t with_all[] = { 1, 2, 2, OMB_RETAIN_NEVER,
+										 OMB_RETAIN_NEVER };
+	static const uint32_t with_window[] = { 1, 2, 2, OMB_RETAIN_NEVER,
+											OMB_RETAIN_NEVER };
+	omb_retain_plan a, b;
+	size_t i;
+
+	build(&a, &all, FOUR);
+	build(&b, &window, FOUR);
+	for (i = 0; i < 5; i++)
+	{
+		(void) snprintf(omb_retain_add_files(&a)->id, OMB_BACKUP_ID_MAX, "%s",
+						ids[i]);
+		(void) snprintf(omb_retain_add_files(&b)->id, OMB_BACKUP_ID_MAX, "%s",
+						ids[i]);
+	}
+	(void) omb_retain_order(&a);
+	(void) omb_retain_order(&b);
+	for (i = 0; i < 5; i++)
+	{
+		is_u64(omb_retain_files_turn(&a, i), with_all[i], "the turn of files");
+		is_u64(omb_retain_files_turn(&b, i), with_window[i],
+			   "and with a window");
+	}
+	omb_retain_clear(&a);
+	omb_retain_clear(&b);
+}
+
 /* Each rule of N over a backup a day for two years keeps as many as it says. */
 static void
 test_counts(void)
@@ -1105,6 +1142,7 @@ main(void)
 	test_cases();
 	test_early();
 	test_early_wal();
+	test_early_files();
 	test_counts();
 	test_reasons();
 	test_wal();

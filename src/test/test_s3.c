@@ -4,6 +4,8 @@
  */
 #include "test/tap.h"
 
+#include "store/awskeys.h"
+#include "store/cloudxml.h"
 #include "store/credentials.h"
 #include "store/http.h"
 #include "store/retry.h"
@@ -348,6 +350,78 @@ read_text(const char *path, const char *text, mode_t mode,
 }
 
 static void
+test_temporary_keys(void)
+{
+	static const char json[] =
+		"{\"Code\":\"Success\",\"AccessKeyId\":\"ASIA\",\"SecretAccessKey\":"
+		"\"s/+\",\"Token\":\"t==\",\"Expiration\":\"2026-11-20T23:15:02Z\"}";
+	static const char *const wrong[] = {
+		"",
+		"{}",
+		"[]",
+		"{\"Code\":\"Failed\",\"AccessKeyId\":\"a\",\"SecretAccessKey\":"
+		"\"s\",\"Token\":\"t\",\"Expiration\":\"2026-11-20T23:15:02Z\"}",
+		"{\"AccessKeyId\":\"a\\nb\",\"SecretAccessKey\":\"s\",\"Token\":"
+		"\"t\",\"Expiration\":\"2026-11-20T23:15:02Z\"}",
+		"{\"AccessKeyId\":\"a\",\"SecretAccessKey\":\"s\",\"Token\":"
+		"\"t\",\"Expiration\":\"soon\"}"
+	};
+	static const char xml[] =
+		"<AssumeRoleWithWebIdentityResponse xmlns=\"https://x/\">"
+		"<AssumeRoleWithWebIdentityResult><Credentials>"
+		"<AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
+		"<SessionToken>t</SessionToken>"
+		"<Expiration>2026-11-20T23:15:02Z</Expiration></Credentials>"
+		"</AssumeRoleWithWebIdentityResult>"
+		"</AssumeRoleWithWebIdentityResponse>";
+	static const char *const safe[] = {
+		"https://keys.example/x", "http://127.0.0.1:80/x",
+		"http://localhost/x",	  "http://169.254.170.2/x",
+		"http://[::1]:1/x",		  "http://169.254.170.23/v1"
+	};
+	static const char *const unsafe[] = { "http://192.0.2.1/x",
+										  "http://127.0.0.1.example/x",
+										  "http://localhost@192.0.2.1/",
+										  "ftp://127.0.0.1/",
+										  "/x",
+										  "http://127.0.0.1 /x" };
+	omb_credentials keys;
+	omb_cloud_keys sts;
+	size_t i;
+
+	ok(omb_aws_keys_parse(json, strlen(json), &keys) &&
+		   keys.expires == INT64_C(1795216502) * 1000000,
+	   "keys of a metadata service");
+	is_text(keys.secret_access_key, "s/+", "the secret");
+	is_text(keys.session_token, "t==", "the token");
+	omb_credentials_wipe(&keys);
+	for (i = 0; i < strlen(json); i++)
+		if (omb_aws_keys_parse(json, i, &keys))
+			break;
+	is_u64(i, strlen(json), "an answer that was cut anywhere holds none");
+	for (i = 0; i < LENGTH(wrong); i++)
+		ok(!omb_aws_keys_parse(wrong[i], strlen(wrong[i]), &keys),
+		   "nor does %s", wrong[i]);
+	ok(omb_cloud_parse_sts(xml, strlen(xml), &sts) &&
+		   sts.expires == INT64_C(1795216502) * 1000000,
+	   "keys of the token service");
+	is_text(sts.token, "t", "with their token");
+	free(sts.id);
+	free(sts.secret);
+	free(sts.token);
+	for (i = 0; i < strlen(xml); i++)
+		if (omb_cloud_parse_sts(xml, i, &sts))
+			break;
+	is_u64(i, strlen(xml), "an answer that was cut anywhere holds none");
+	for (i = 0; i < LENGTH(safe); i++)
+		ok(omb_aws_container_url_is_safe(safe[i]), "may be asked: %s",
+		   safe[i]);
+	for (i = 0; i < LENGTH(unsafe); i++)
+		ok(!omb_aws_container_url_is_safe(unsafe[i]), "may not: %s",
+		   unsafe[i]);
+}
+
+static void
 test_credentials(void)
 {
 	static const char *const wrong[] = {
@@ -528,6 +602,7 @@ main(void)
 	test_deleted();
 	test_pauses();
 	test_credentials();
+	test_temporary_keys();
 	test_descriptions();
 	test_headers();
 	test_silence();
