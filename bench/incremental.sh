@@ -151,7 +151,7 @@ pgbench_beside() {
 	awk -v t0="$t0" -v t1="$t1" '/^progress:/{
 			if ($2 <= t0 && $2 > t0 - 10) { base += $4; bases++ }
 			if ($2 > t0 && $2 - 1 <= t1) { during += $4; durings++ }
-		} END { base /= bases; during /= durings; printf "%.3f %.0f\n", during / base, (base - during) * (t1 - t0) }' "$SCRATCH/pgbench.log"
+		} END { base /= bases; during /= durings; printf "%.3f %.0f (%.0f of %.0f transactions/s, %.1f s)\n", during / base, (base - during) * (t1 - t0), during, base, t1 - t0 }' "$SCRATCH/pgbench.log"
 }
 
 part_load() {
