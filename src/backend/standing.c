@@ -2,7 +2,7 @@
  * standing.c: where each enabled schedule stands: the table
  * backup_schedule_state.
  *
- * What the rules are is in src/README, section 6b.
+ * What the rules are is in src/README, section 4.2.
  */
 #include "postgres.h"
 

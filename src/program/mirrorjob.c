@@ -3,7 +3,7 @@
  *
  * One process for one target, as long as it exists: connections, keys and the
  * list of what the target has stay in memory, and nobody else removes
- * anything at the target. The server says when to look (section 3.9 of
+ * anything at the target. The server says when to look (section 3.13 of
  * src/README); a failure is an answer, after which all is opened anew.
  *
  * A thread tells the progress every second, so that it shows while a large
