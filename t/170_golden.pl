@@ -55,7 +55,10 @@ omsupply_backup.repository = '$repo->{dir}'
 omsupply_backup.key_file = '$repo->{key}'
 });
 	$two->restart;
-	$two->safe_psql('gold', 'ALTER EXTENSION omsupply_backup UPDATE');
+	# golden 1 has SQL objects from before their first version was complete
+	$two->safe_psql('gold', $two->safe_psql('gold', q{SELECT to_regclass('backup_retention') IS NULL}) eq 't'
+		? 'DROP EXTENSION omsupply_backup; CREATE EXTENSION omsupply_backup'
+		: 'ALTER EXTENSION omsupply_backup UPDATE');
 	$two->safe_psql('gold', 'CREATE TABLE added AS SELECT generate_series(1, 1000) AS n');
 	my $id = $two->safe_psql('gold', q{SELECT backup_now('added')});
 	is(decode_json(program_ok([ 'info', '--json', $id ], "$name: info of the new backup", $repo))->{parent},
