@@ -53,7 +53,7 @@ sub sftp
 	my ($other, @args) = @_;
 	my $out = '';
 	local %ENV = (%ENV, OMB_CLOUD_URL => url(%$other), OMB_CLOUD_CREDENTIALS => $other->{credentials} // $key,
-		OMB_CLOUD_TRIES => 5, OMB_CLOUD_STALL => $other->{stall} // 20);
+		OMB_CLOUD_TRIES => $other->{tries} // 5, OMB_CLOUD_STALL => $other->{stall} // 20);
 	my $h = IPC::Run::start([ $suite, @args ], '<', \undef, '>&', \$out, IPC::Run::timeout(180));
 	IPC::Run::finish($h);
 	return ($? & 127 ? 'signal ' . ($? & 127) : $? >> 8, $out);
@@ -209,7 +209,9 @@ for my $case (
 	my $name = $action =~ /put|remove/ ? 'new' . ++$n : 'whole';
 	sftp_ok({}, [ 'put', $name, $size ], 'an object to be removed') if $action eq 'remove';
 	set_rules($rule);
-	sftp_ok({ %proxy, stall => 2 }, [ $action, $name, $size ], "$action, $rule");
+	# each connection that breaks while an object is read has brought some of it
+	my %limits = (stall => 2, $action eq 'whole' ? (tries => 3) : ());
+	sftp_ok({ %proxy, %limits }, [ $action, $name, $size ], "$action, $rule");
 	my ($word) = $rule =~ /^(\S+)/;
 	like(slurp_file($log), qr/^\Q$word\E$/m, 'that did happen');
 	sftp_ok({}, [ 'get', $name, $size ], 'it is whole') if $action eq 'put';

@@ -22,6 +22,8 @@
 
 #define WINDOW_FIRST ((size_t) 64 * 1024)
 #define WINDOW_LAST ((size_t) 1024 * 1024)
+/* After a lost connection; one answer has up to 30,000 bytes. */
+#define LEAST_AT_ONCE ((size_t) 32 * 1024)
 /* More names in a folder are no repository. */
 #define NAMES_MAX ((size_t) 4 * 1024 * 1024)
 
@@ -257,9 +259,14 @@ typedef struct reading
 	uint64_t offset;
 	uint8_t *into;
 	size_t len;
+	size_t most; /* to ask for at once */
 } reading;
 
-/* Read some of it. */
+/*
+ * Read some of it. libssh2 sends its requests for all that is wanted before it
+ * looks at an answer, so a connection that is lost meanwhile takes with it what
+ * had come. Who asks for little gets on where connections never last.
+ */
 static omb_status
 read_step(omb_sftp_conn *conn, bool again, void *arg, omb_error *err)
 {
@@ -284,11 +291,15 @@ read_step(omb_sftp_conn *conn, bool again, void *arg, omb_error *err)
 								 "read",
 								 o->name);
 	}
-	if (omb_sftp_read(conn, r->offset, r->into, r->len, &n, err) == OMB_OK)
+	if (again)
+		r->most = LEAST_AT_ONCE;
+	if (omb_sftp_read(conn, r->offset, r->into,
+					  r->len < r->most ? r->len : r->most, &n, err) == OMB_OK)
 	{
 		r->offset += n;
 		r->into += n;
 		r->len -= n;
+		r->most += r->most < SIZE_MAX - n ? n : 0;
 	}
 	return err->status;
 }
@@ -298,7 +309,7 @@ fetch(void *arg, uint64_t offset, void *data, size_t len, omb_error *err)
 {
 	sftp_object *o = arg;
 	omb_sftp_pool *pool = pool_of(o->base.store);
-	reading r = { o, offset, data, len };
+	reading r = { o, offset, data, len, SIZE_MAX };
 	omb_sftp_conn *conn = NULL;
 
 	while (r.len > 0 && err->status == OMB_OK)
