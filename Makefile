@@ -44,7 +44,7 @@ clean:
 
 PROGRAM_CC = $(CC)
 LAYERS = base codec pgfmt store repo task program
-CORE_SRC = $(foreach l,$(filter-out program,$(LAYERS)),$(wildcard src/$(l)/*.c))
+CORE_SRC = $(foreach l,$(filter-out program,$(LAYERS)),$(wildcard src/$(l)/*.c src/$(l)/*/*.c))
 PROGRAM_SRC = $(CORE_SRC) $(wildcard src/program/*.c)
 WARNINGS = -pedantic -Wall -Wextra -Wno-unused-parameter -Werror \
 	-Wconversion -Wsign-conversion -Wcast-qual -Wshadow \
@@ -106,7 +106,7 @@ check-run: check-format check-layers check-clang check-unit check-fuzz
 	@$(MAKE) -s check-cloud
 
 check-format:
-	@clang-format --dry-run -Werror $(wildcard src/*/*.c src/*/*.h)
+	@clang-format --dry-run -Werror $(wildcard src/*/*.[ch] src/*/*/*.[ch])
 
 check-layers: program
 	@scripts/check-layers.sh

@@ -3,7 +3,7 @@
 
 MODULE_big = omsupply_backup
 OBJS = $(patsubst %.c,%.o,$(wildcard src/backend/*.c)) src/base/fields.o \
-	src/base/cron.o src/base/window.o src/base/location.o
+	src/base/cron.o src/base/window.o src/base/location.o src/base/percent.o
 EXTENSION = omsupply_backup
 DATA = $(wildcard sql/omsupply_backup--*.sql)
 PG_CPPFLAGS = -I$(CURDIR)/src
@@ -17,4 +17,4 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
 $(OBJS): $(wildcard src/backend/*.h) src/base/fields.h src/base/cron.h \
-	src/base/window.h src/base/location.h
+	src/base/window.h src/base/location.h src/base/percent.h

@@ -15,8 +15,9 @@ rank() {
 	echo 0
 }
 
-for f in src/*/*.[ch]; do
-	layer=$(basename "$(dirname "$f")")
+for f in src/*/*.[ch] src/*/*/*.[ch]; do
+	layer=${f#src/}
+	layer=${layer%%/*}
 	case $layer in test) continue ;; esac
 	for included in $(sed -n 's/^#include "\([a-z]*\)\/.*/\1/p' "$f" | sort -u); do
 		if [ "$layer" = backend ]; then
@@ -38,20 +39,20 @@ for f in src/*/*.[ch]; do
 done
 
 for library in openssl zlib zstd xxhash curl expat jansson libssh2 sqlite3; do
-	files=$(grep -lE "#include <$library[./]" src/*/*.[ch] || true)
+	files=$(grep -lE "#include <$library[./]" src/*/*.[ch] src/*/*/*.[ch] || true)
 	if [ "$(echo "$files" | wc -l)" != 1 ]; then
 		echo "$library must be included in exactly one file:" $files
 		status=1
 	fi
 done
 
-for h in src/base/*.h src/codec/*.h src/pgfmt/*.h src/store/*.h src/repo/*.h src/task/*.h src/program/*.h; do
+for h in $(for l in $order; do ls src/$l/*.h src/$l/*/*.h 2>/dev/null; done); do
 	echo "#include \"${h#src/}\"" |
 		cc -std=c99 -D_GNU_SOURCE -Isrc -fsyntax-only -x c - || { echo "$h does not compile alone"; status=1; }
 done
 
 # what the core exports begins with omb_
-strangers=$(nm -g --defined-only build/obj/*/*.o 2>/dev/null |
+strangers=$(nm -g --defined-only build/obj/*/*.o build/obj/*/*/*.o 2>/dev/null |
 	awk 'NF == 3 && $3 !~ /^omb_/ && $3 != "main" {print $3}' | sort -u)
 if [ -n "$strangers" ]; then
 	echo "exported without the prefix omb_:" $strangers

@@ -78,7 +78,7 @@ sub dav_fails
 
 # ---- the contract ----
 
-# Apache looks whether a name is taken, and then renames (store/webdav.h).
+# Apache looks whether a name is taken, and then renames (store/webdav/webdav.h).
 $ENV{OMB_S3_CREATES} = 'looks';
 my $out = dav_ok({}, ['suite'], 'the contract of stores');
 unlike($out, qr/^not ok/m, 'nothing of it fails') or diag($out);

@@ -7,7 +7,7 @@
 #ifndef OMB_BACKEND_FILESET_H
 #define OMB_BACKEND_FILESET_H
 
-/* The program has the same limits (task/filewalk.h, base/glob.h). */
+/* The program has the same limits (task/backup/filewalk.h, base/glob.h). */
 #define OMB_FILE_SETS 16
 #define OMB_FILE_SET_NAME 64
 #define OMB_FILE_SET_PATH 1024

@@ -36,6 +36,7 @@
 #include "backend/shared.h"
 #include "backend/survey.h"
 #include "backend/watermark.h"
+#include "backend/worker.h"
 
 /* Seconds until the server starts it again after it ended. */
 #define RESTART_SECONDS 5
@@ -91,31 +92,6 @@ forget_launcher(int code, Datum arg)
 	LWLockRelease(omb_shared->lock);
 }
 
-/* A worker of ours; false when there is no place for one. */
-static bool
-start_worker(const char *function, const char *name, uint64 arg,
-			 BackgroundWorkerHandle **handle)
-{
-	BackgroundWorker settings;
-
-	memset(&settings, 0, sizeof(settings));
-	settings.bgw_flags =
-		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	settings.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	settings.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(settings.bgw_library_name, "omsupply_backup",
-			sizeof(settings.bgw_library_name));
-	strlcpy(settings.bgw_function_name, function, BGW_MAXLEN);
-	strlcpy(settings.bgw_name, name, BGW_MAXLEN);
-	strlcpy(settings.bgw_type, name, BGW_MAXLEN);
-	settings.bgw_main_arg = Int64GetDatum((int64) arg);
-	settings.bgw_notify_pid = MyProcPid;
-	if (*handle != NULL)
-		pfree(*handle);
-	*handle = NULL;
-	return RegisterDynamicBackgroundWorker(&settings, handle);
-}
-
 /*
  * A backup waits until the scheduler has read what it needs from tables, and
  * was changed last. If that fails it does with what is known. The caller holds
@@ -145,11 +121,10 @@ start_requested(void)
 	if (serial == 0 || serial == worker_serial)
 		return;
 
-	if (start_worker("omb_job_main", "omsupply_backup job", serial, &worker))
+	if (omb_start_worker("omb_job_main", "job", serial, &worker))
 		worker_serial = serial;
 	else
 	{
-		worker = NULL;
 		omb_shared_fail(serial, ERRCODE_INSUFFICIENT_RESOURCES,
 						"could not start a worker for the job",
 						"All background worker slots are taken.",
@@ -321,9 +296,8 @@ run_scheduler(void)
 								  1);
 		if (!database_exists())
 			scheduler_failed();
-		else if (!start_worker("omb_scheduler_main",
-							   "omsupply_backup scheduler", ++scheduler.number,
-							   &scheduler.handle))
+		else if (!omb_start_worker("omb_scheduler_main", "scheduler",
+								   ++scheduler.number, &scheduler.handle))
 		{
 			scheduler_message("all background worker slots are taken",
 							  "Increase \"max_worker_processes\".");

@@ -4,7 +4,7 @@
  * The survey tells how much is free. When that is less than
  * omsupply_backup.min_free the launcher wakes the scheduler, which knows the
  * rules and asks for the job "expire"; the agent does the rest
- * (task/early.h). Where that does not help it is tried again after pauses
+ * (task/retain/early.h). Where that does not help it is tried again after pauses
  * that grow, for backups leave the protection of keep_wal_days with time.
  */
 #include "postgres.h"

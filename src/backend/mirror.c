@@ -11,7 +11,6 @@
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -29,6 +28,7 @@
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/target.h"
+#include "backend/worker.h"
 
 /* Between looks when nothing is told, and at least. */
 #define LOOK_MS (60 * 1000L)
@@ -667,23 +667,10 @@ static bool
 start_worker(int i)
 {
 	OmbTarget *target = &omb_shared->targets.target[i];
-	BackgroundWorker worker;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags =
-		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "omsupply_backup",
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "omb_mirror_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "omsupply_backup mirror", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "omsupply_backup mirror", BGW_MAXLEN);
-	worker.bgw_main_arg = Int64GetDatum(i);
-	worker.bgw_notify_pid = MyProcPid;
-	if (RegisterDynamicBackgroundWorker(&worker, &launcher.handle[i]))
+	if (omb_start_worker("omb_mirror_main", "mirror", (uint64) i,
+						 &launcher.handle[i]))
 		return true;
-	launcher.handle[i] = NULL;
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	target->state = OMB_TARGET_FAILING;
 	if (target->failing_since == 0)

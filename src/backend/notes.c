@@ -14,7 +14,6 @@
 
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
@@ -28,6 +27,7 @@
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/target.h"
+#include "backend/worker.h"
 
 #define DIRECTORY "omsupply_backup.notes"
 
@@ -222,27 +222,6 @@ static struct
 	long pause_ms;
 } launcher;
 
-static void
-start_worker(void)
-{
-	BackgroundWorker worker;
-
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags =
-		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "omsupply_backup",
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "omb_notes_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "omsupply_backup notes", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "omsupply_backup notes", BGW_MAXLEN);
-	worker.bgw_main_arg = Int64GetDatum((int64) launcher.number);
-	worker.bgw_notify_pid = MyProcPid;
-	if (!RegisterDynamicBackgroundWorker(&worker, &launcher.worker))
-		launcher.worker = NULL;
-}
-
 long
 omb_notes_step(void)
 {
@@ -277,6 +256,8 @@ omb_notes_step(void)
 	if (launcher.not_before > now)
 		return TimestampDifferenceMilliseconds(now, launcher.not_before) + 1;
 	launcher.number = wanted;
-	start_worker();
-	return launcher.worker != NULL ? PAUSE_MAX_MS : PAUSE_MS;
+	return omb_start_worker("omb_notes_main", "notes", launcher.number,
+							&launcher.worker) ?
+			   PAUSE_MAX_MS :
+			   PAUSE_MS;
 }

@@ -27,7 +27,6 @@
 #include "libpq/auth.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
@@ -42,6 +41,7 @@
 #include "backend/quarantine.h"
 #include "backend/scheduler.h"
 #include "backend/shared.h"
+#include "backend/worker.h"
 
 #define NOTE "omsupply_backup.quarantine"
 #define NOTE_MAX 8192
@@ -199,7 +199,6 @@ omb_quarantine_step(void)
 {
 	OmbQuarantine quarantine = get_quarantine();
 	TimestampTz now = GetCurrentTimestamp();
-	BackgroundWorker settings;
 	pid_t pid;
 
 	if (worker != NULL)
@@ -216,19 +215,7 @@ omb_quarantine_step(void)
 		!TimestampDifferenceExceeds(started_at, now, RETRY_MS))
 		return RETRY_MS;
 	started_at = now;
-	memset(&settings, 0, sizeof(settings));
-	settings.bgw_flags =
-		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	settings.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	settings.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(settings.bgw_library_name, "omsupply_backup",
-			sizeof(settings.bgw_library_name));
-	strlcpy(settings.bgw_function_name, "omb_quarantine_main", BGW_MAXLEN);
-	strlcpy(settings.bgw_name, "omsupply_backup quarantine", BGW_MAXLEN);
-	strlcpy(settings.bgw_type, "omsupply_backup quarantine", BGW_MAXLEN);
-	settings.bgw_notify_pid = MyProcPid;
-	if (!RegisterDynamicBackgroundWorker(&settings, &worker))
-		worker = NULL;
+	(void) omb_start_worker("omb_quarantine_main", "quarantine", 0, &worker);
 	return RETRY_MS;
 }
 

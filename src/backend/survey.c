@@ -10,7 +10,6 @@
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
@@ -23,6 +22,7 @@
 #include "backend/shared.h"
 #include "backend/survey.h"
 #include "backend/walfull.h"
+#include "backend/worker.h"
 
 /* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
 #define EPOCH_DIFFERENCE INT64CONST(946684800000000)
@@ -323,27 +323,13 @@ is_due(void)
 static void
 start_worker(void)
 {
-	BackgroundWorker worker;
-
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags =
-		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "omsupply_backup",
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "omb_survey_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "omsupply_backup survey", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "omsupply_backup survey", BGW_MAXLEN);
-	worker.bgw_notify_pid = MyProcPid;
 	launcher.started_at = GetCurrentTimestamp();
 	strlcpy(launcher.repository, omb_repository, sizeof(launcher.repository));
 	strlcpy(launcher.key_file, omb_key_file, sizeof(launcher.key_file));
-	if (RegisterDynamicBackgroundWorker(&worker, &launcher.worker))
+	if (omb_start_worker("omb_survey_main", "survey", 0, &launcher.worker))
 		launcher.warned = false;
 	else
 	{
-		launcher.worker = NULL;
 		if (!launcher.warned)
 			ereport(WARNING,
 					(errmsg("could not start a worker to look at the "

@@ -17,7 +17,6 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
@@ -35,6 +34,7 @@
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/watermark.h"
+#include "backend/worker.h"
 
 #define QUERY_TIMEOUT_MS 2000
 #define LOCK_TIMEOUT "100ms"
@@ -330,27 +330,6 @@ static struct
 	TimestampTz not_before;
 } launcher;
 
-static void
-start_worker(void)
-{
-	BackgroundWorker worker;
-
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags =
-		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "omsupply_backup",
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "omb_watermark_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "omsupply_backup watermarks", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "omsupply_backup watermarks", BGW_MAXLEN);
-	worker.bgw_main_arg = Int64GetDatum((int64) ++launcher.number);
-	worker.bgw_notify_pid = MyProcPid;
-	if (!RegisterDynamicBackgroundWorker(&worker, &launcher.worker))
-		launcher.worker = NULL;
-}
-
 long
 omb_watermark_step(void)
 {
@@ -383,6 +362,7 @@ omb_watermark_step(void)
 	if (launcher.not_before > now && launcher.changes == changes)
 		return TimestampDifferenceMilliseconds(now, launcher.not_before) + 1;
 	launcher.changes = changes;
-	start_worker();
+	(void) omb_start_worker("omb_watermark_main", "watermarks",
+							++launcher.number, &launcher.worker);
 	return POLL_MS;
 }

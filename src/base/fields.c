@@ -3,6 +3,8 @@
  */
 #include "base/fields.h"
 
+#include "base/percent.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -34,16 +36,6 @@ needs_escape(unsigned char c)
 	return c <= 0x20 || c == 0x7f || c == '%' || c == '=';
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* Undo the escapes of a terminated value in place. */
 static bool
 unescape(char *value)
@@ -61,8 +53,8 @@ unescape(char *value)
 			*out++ = *value;
 			continue;
 		}
-		high = hex_digit(value[1]);
-		low = high < 0 ? -1 : hex_digit(value[2]);
+		high = omb_hex_digit(value[1]);
+		low = high < 0 ? -1 : omb_hex_digit(value[2]);
 		if (low < 0 || (high | low) == 0)
 			return false;
 		*out++ = (char) (high << 4 | low);

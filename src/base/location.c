@@ -3,6 +3,8 @@
  */
 #include "base/location.h"
 
+#include "base/percent.h"
+
 #include <string.h>
 
 static bool
@@ -16,43 +18,6 @@ static char
 lower(char c)
 {
 	return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
-}
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* Copy len bytes with %XX replaced; false when they are not well formed. */
-static bool
-decode(const char *text, size_t len, char *out, size_t size)
-{
-	size_t i, n = 0;
-
-	for (i = 0; i < len; i++)
-	{
-		int c = (unsigned char) text[i];
-
-		if (c == '%')
-		{
-			int high = i + 2 < len ? hex_digit(text[i + 1]) : -1;
-			int low = i + 2 < len ? hex_digit(text[i + 2]) : -1;
-
-			if (high < 0 || low < 0 || high + low == 0)
-				return false;
-			c = high * 16 + low;
-			i += 2;
-		}
-		if (n + 1 >= size)
-			return false;
-		out[n++] = (char) c;
-	}
-	out[n] = '\0';
-	return true;
 }
 
 static bool
@@ -121,10 +86,11 @@ check_options(const char *text, const char **reason)
 		const char *equals = memchr(text, '=', len);
 
 		if (equals == NULL || equals == text ||
-			!decode(text, len, decoded, sizeof(decoded)))
+			!omb_percent_decode(text, len, decoded, sizeof(decoded)))
 			return fail(reason, "options are written as ?name=value&name="
 								"value, and other characters as %XX");
-		if (!decode(text, (size_t) (equals - text), decoded, sizeof(decoded)))
+		if (!omb_percent_decode(text, (size_t) (equals - text), decoded,
+								sizeof(decoded)))
 			return fail(reason, "the name of an option is not well formed");
 		if (is_secret(decoded, strlen(decoded)))
 			return fail(reason, "it holds a secret, which everybody could "
@@ -180,8 +146,8 @@ omb_location_check(const char *url, char *directory, size_t size,
 	path = strcspn(rest + host, "?#");
 	if (rest[host + path] == '#')
 		return fail(reason, "it has a \"#\", which is written %23");
-	if (!decode(rest, host, decoded, sizeof(decoded)) ||
-		!decode(rest + host, path, decoded, sizeof(decoded)))
+	if (!omb_percent_decode(rest, host, decoded, sizeof(decoded)) ||
+		!omb_percent_decode(rest + host, path, decoded, sizeof(decoded)))
 		return fail(reason, "a \"%\" has to be followed by two hexadecimal "
 							"digits");
 	if (is_file)
@@ -189,7 +155,7 @@ omb_location_check(const char *url, char *directory, size_t size,
 		if ((host > 0 && !is_scheme(rest, host, "localhost")) ||
 			decoded[0] != '/' || rest[host + path] != '\0')
 			return fail(reason, "a directory is written as file:///directory");
-		if (!decode(rest + host, path, directory, size))
+		if (!omb_percent_decode(rest + host, path, directory, size))
 			return fail(reason, "its directory is too long");
 		return true;
 	}

@@ -18,9 +18,9 @@
 #include "repo/confirmed.h"
 #include "repo/gap.h"
 #include "repo/pin.h"
-#include "task/archive.h"
-#include "task/backup.h"
-#include "task/expire.h"
+#include "task/wal/archive.h"
+#include "task/backup/backup.h"
+#include "task/retain/expire.h"
 #include "task/notes.h"
 
 #include <stdio.h>

@@ -7,7 +7,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
-#include "task/expire.h"
+#include "task/retain/expire.h"
 
 #include <inttypes.h>
 #include <stddef.h>

@@ -14,9 +14,9 @@
 #include "base/process.h"
 #include "base/text.h"
 #include "store/url.h"
-#include "task/conninfo.h"
-#include "task/extract.h"
-#include "task/scratch.h"
+#include "task/extract/conninfo.h"
+#include "task/extract/extract.h"
+#include "task/extract/scratch.h"
 
 #include <inttypes.h>
 #include <stdio.h>

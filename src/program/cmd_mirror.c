@@ -9,9 +9,9 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "store/url.h"
-#include "task/mirror.h"
-#include "task/mirrorcheck.h"
-#include "task/probe.h"
+#include "task/mirror/mirror.h"
+#include "task/mirror/mirrorcheck.h"
+#include "task/mirror/probe.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -7,7 +7,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
-#include "task/prune.h"
+#include "task/retain/prune.h"
 
 #include <inttypes.h>
 #include <stdio.h>

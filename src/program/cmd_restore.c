@@ -12,7 +12,7 @@
 #include "pgfmt/lsn.h"
 #include "repo/watermark.h"
 #include "store/url.h"
-#include "task/restore.h"
+#include "task/restore/restore.h"
 
 #include <inttypes.h>
 #include <limits.h>

@@ -7,7 +7,7 @@
 #include "program/showverify.h"
 
 #include "base/text.h"
-#include "task/repair.h"
+#include "task/verify/repair.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -5,8 +5,8 @@
 #include "program/options.h"
 
 #include "base/file.h"
-#include "task/walget.h"
-#include "task/walspool.h"
+#include "task/wal/walget.h"
+#include "task/wal/walspool.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #define OMB_PROGRAM_FILESJOB_H
 
 #include "base/fields.h"
-#include "task/backup.h"
+#include "task/backup/backup.h"
 
 /* Sets with the lines that their texts are in. */
 typedef struct omb_sent_sets

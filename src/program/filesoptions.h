@@ -5,7 +5,7 @@
 #define OMB_PROGRAM_FILESOPTIONS_H
 
 #include "program/options.h"
-#include "task/restorefiles.h"
+#include "task/restore/restorefiles.h"
 
 /* From the command line; then what was made of it. */
 typedef struct omb_files_options

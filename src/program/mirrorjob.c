@@ -18,9 +18,9 @@
 #include "repo/claim.h"
 #include "repo/unfinished.h"
 #include "store/url.h"
-#include "task/mirror.h"
-#include "task/mirrorexpire.h"
-#include "task/probe.h"
+#include "task/mirror/mirror.h"
+#include "task/mirror/mirrorexpire.h"
+#include "task/mirror/probe.h"
 
 #include <pthread.h>
 #include <stdio.h>

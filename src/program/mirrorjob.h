@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/fields.h"
-#include "task/retain.h"
+#include "task/retain/retain.h"
 
 /* The rules that a job names; OMB_USAGE when one is no number. */
 extern omb_status omb_job_rules(const omb_fields *job, omb_retain_rules *rules,

@@ -7,7 +7,7 @@
 #include "program/options.h"
 
 #include "repo/point.h"
-#include "task/plan.h"
+#include "task/restore/plan.h"
 
 typedef struct omb_recovery_options
 {

@@ -5,8 +5,8 @@
 #define OMB_PROGRAM_SHOWVERIFY_H
 
 #include "base/json.h"
-#include "task/impact.h"
-#include "task/verify.h"
+#include "task/verify/impact.h"
+#include "task/verify/verify.h"
 
 /* What each problem means, and how it was or would be repaired. */
 extern void omb_show_damage(const omb_problems *problems, bool repair,

@@ -6,7 +6,7 @@
 #include "program/agent.h"
 
 #include "base/text.h"
-#include "task/verify.h"
+#include "task/verify/verify.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  * The next backup compares pages with them instead of reading the blobs of
  * the last one. The file cache/fingerprints-<backup id> below the directory
  * of the repository is no object: it is not sealed and not mirrored, and
- * losing it costs time only (task/parent.h). It holds, little-endian:
+ * losing it costs time only (task/backup/parent.h). It holds, little-endian:
  *
  *   header, 64 bytes: "ompages1", repository id (16), id of the backup as
  *   text with zeros behind it (32), 8 zero bytes

@@ -22,7 +22,7 @@
  * as it is. Without a file from the environment:
  *
  *   S3      AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN; what
- *           else there is in store/awskeys.h
+ *           else there is in store/s3/awskeys.h
  *   Azure   AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN
  *   Google  GOOGLE_ACCESS_KEY_ID, GOOGLE_SECRET_ACCESS_KEY
  *

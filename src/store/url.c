@@ -5,55 +5,27 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
-#include "store/azure.h"
+#include "base/percent.h"
+#include "store/azure/azure.h"
 #include "store/directory.h"
-#include "store/gcs.h"
-#include "store/s3.h"
-#include "store/sftp.h"
-#include "store/webdav.h"
+#include "store/gcs/gcs.h"
+#include "store/s3/s3.h"
+#include "store/sftp/sftp.h"
+#include "store/webdav/webdav.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
 
 /* Replace %XX; NULL when that is not well formed or makes a zero byte. */
 static char *
 decode(const char *text, size_t len)
 {
-	omb_buf out = OMB_BUF_INIT;
-	size_t i;
+	char *out = omb_malloc(len + 1);
 
-	for (i = 0; i < len; i++)
-	{
-		int high, low;
-
-		if (text[i] != '%')
-		{
-			omb_buf_put(&out, text + i, 1);
-			continue;
-		}
-		high = i + 2 < len ? hex_digit(text[i + 1]) : -1;
-		low = i + 2 < len ? hex_digit(text[i + 2]) : -1;
-		if (high < 0 || low < 0 || high + low == 0)
-		{
-			omb_buf_free(&out);
-			return NULL;
-		}
-		omb_buf_put_u8(&out, (uint8_t) (high * 16 + low));
-		i += 2;
-	}
-	return omb_buf_text(&out);
+	if (omb_percent_decode(text, len, out, len + 1))
+		return out;
+	free(out);
+	return NULL;
 }
 
 /* Length of "scheme" when text begins with "scheme://", else 0. */

@@ -6,16 +6,16 @@
  *   s3://bucket/prefix     ?name=value&name=value for what differs from AWS:
  *                          endpoint, region, style (path, virtual), ca-file,
  *                          storage-class, sse, kms-key, and sole-user=yes
- *                          when no other process uses it (store/cloud.h)
+ *                          when no other process uses it (store/cloud/cloud.h)
  *   azblob://account/container/prefix
  *                          ?endpoint, ca-file, access-tier, sole-user
  *   gs://bucket/prefix     ?endpoint, ca-file, storage-class, kms-key, sole-user
  *   sftp://[user@]host[:port]/directory
  *                          ?host-key (SHA256:..), known-hosts, sole-user; a
  *                          directory "~/.." is below the one where a login
- *                          begins (store/sftp.h)
+ *                          begins (store/sftp/sftp.h)
  *   webdav://host[:port]/folder, webdavs:// with TLS
- *                          ?ca-file, allow-plain, sole-user (store/webdav.h)
+ *                          ?ca-file, allow-plain, sole-user (store/webdav/webdav.h)
  *
  * A URL is shown in logs, lists of processes and settings, so it holds no
  * secret: these are in the file of credentials.
@@ -23,7 +23,7 @@
 #ifndef OMB_STORE_URL_H
 #define OMB_STORE_URL_H
 
-#include "store/cloudclient.h"
+#include "store/cloud/cloudclient.h"
 #include "store/store.h"
 
 #define OMB_URL_OPTIONS_MAX 16

@@ -15,7 +15,7 @@
 #include "repo/confirmed.h"
 #include "repo/gap.h"
 #include "repo/unfinished.h"
-#include "task/walrange.h"
+#include "task/wal/walrange.h"
 
 #include <inttypes.h>
 #include <stdio.h>

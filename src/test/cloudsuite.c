@@ -19,8 +19,8 @@
 #include "test/storesuite.h"
 
 #include "base/file.h"
-#include "store/azure.h"
-#include "store/s3client.h"
+#include "store/azure/azure.h"
+#include "store/s3/s3client.h"
 #include "store/url.h"
 
 #include <pthread.h>
@@ -442,7 +442,7 @@ test_races(const target *t)
 {
 	const char *creates = getenv("OMB_S3_CREATES");
 	bool puts_only = creates != NULL && strcmp(creates, "puts") == 0;
-	/* it looks first; see store/s3.h and store/webdav.h */
+	/* it looks first; see store/s3/s3.h and store/webdav/webdav.h */
 	bool looks = creates != NULL && strcmp(creates, "looks") == 0;
 	omb_store *store = fresh(t);
 	omb_error err = OMB_ERROR_INIT;
@@ -458,7 +458,7 @@ test_races(const target *t)
 		   "it is whole");
 	}
 	won = race(store, "race", 9000000);
-	/* what a server does not know cannot be asked of it; see store/s3.h */
+	/* what a server does not know cannot be asked of it; see store/s3/s3.h */
 	ok(won == 1 || (won > 1 && won <= RACERS && (puts_only || looks)),
 	   "the same with parts: %d did%s", won,
 	   puts_only ? ", on a server that creates only by PUT" : "");

@@ -2,8 +2,8 @@
  * fuzz_cloud.c: what cloud servers answer.
  */
 #include "base/buffer.h"
-#include "store/awskeys.h"
-#include "store/cloudxml.h"
+#include "store/s3/awskeys.h"
+#include "store/cloud/cloudxml.h"
 
 #include <stdlib.h>
 

@@ -2,7 +2,7 @@
  * fuzz_json.c: JSON of servers, and files of service accounts.
  */
 #include "base/buffer.h"
-#include "store/googletoken.h"
+#include "store/gcs/googletoken.h"
 #include "store/jsonread.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
  * fuzz_webdav.c: what a WebDAV server answers to PROPFIND.
  */
-#include "store/webdavxml.h"
+#include "store/webdav/webdavxml.h"
 
 #include <string.h>
 

@@ -6,9 +6,9 @@
 
 #include "base/base64.h"
 #include "codec/crypto.h"
-#include "store/azure.h"
-#include "store/azuresign.h"
-#include "store/cloudxml.h"
+#include "store/azure/azure.h"
+#include "store/azure/azuresign.h"
+#include "store/cloud/cloudxml.h"
 #include "store/credentials.h"
 #include "store/url.h"
 

@@ -4,7 +4,7 @@
 #include "test/tap.h"
 
 #include "base/buffer.h"
-#include "task/conninfo.h"
+#include "task/extract/conninfo.h"
 
 #include <stdlib.h>
 

@@ -10,7 +10,7 @@
 #include "repo/walobject.h"
 #include "store/fault.h"
 #include "store/memory.h"
-#include "task/expire.h"
+#include "task/retain/expire.h"
 
 #include <stdlib.h>
 

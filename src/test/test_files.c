@@ -9,9 +9,9 @@
 #include "base/file.h"
 #include "base/glob.h"
 #include "base/text.h"
-#include "task/chosenfiles.h"
-#include "task/filewalk.h"
-#include "task/retain.h"
+#include "task/restore/chosenfiles.h"
+#include "task/backup/filewalk.h"
+#include "task/retain/retain.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -5,11 +5,11 @@
 #include "test/tap.h"
 
 #include "store/credentials.h"
-#include "store/gcs.h"
-#include "store/gcsclient.h"
-#include "store/googletoken.h"
+#include "store/gcs/gcs.h"
+#include "store/gcs/gcsclient.h"
+#include "store/gcs/googletoken.h"
 #include "store/jsonread.h"
-#include "store/s3sign.h"
+#include "store/s3/s3sign.h"
 #include "store/url.h"
 
 #include <stdlib.h>

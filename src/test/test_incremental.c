@@ -11,8 +11,8 @@
 #include "repo/blobreader.h"
 #include "store/directory.h"
 #include "store/fault.h"
-#include "task/gather.h"
-#include "task/prune.h"
+#include "task/backup/gather.h"
+#include "task/retain/prune.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -10,11 +10,11 @@
 #include "repo/pin.h"
 #include "repo/revision.h"
 #include "repo/walobject.h"
-#include "task/mirror.h"
-#include "task/mirrorcheck.h"
-#include "task/mirrorset.h"
-#include "task/probe.h"
-#include "task/prune.h"
+#include "task/mirror/mirror.h"
+#include "task/mirror/mirrorcheck.h"
+#include "task/mirror/mirrorset.h"
+#include "task/mirror/probe.h"
+#include "task/retain/prune.h"
 
 #include <inttypes.h>
 #include <unistd.h>

@@ -4,7 +4,7 @@
  */
 #include "test/tap.h"
 
-#include "task/packset.h"
+#include "task/retain/packset.h"
 
 #include <stdlib.h>
 

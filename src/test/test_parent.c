@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "repo/pagecache.h"
 #include "store/directory.h"
-#include "task/parent.h"
+#include "task/backup/parent.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -5,8 +5,8 @@
 
 #include "base/crc32c.h"
 #include "base/file.h"
-#include "task/patch.h"
-#include "task/placeunit.h"
+#include "task/restore/patch.h"
+#include "task/restore/placeunit.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>

@@ -9,8 +9,8 @@
 #include "repo/revision.h"
 #include "repo/unfinished.h"
 #include "store/directory.h"
-#include "task/expire.h"
-#include "task/prune.h"
+#include "task/retain/expire.h"
+#include "task/retain/prune.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -8,7 +8,7 @@
 #include "base/buffer.h"
 #include "base/crc32c.h"
 #include "store/memory.h"
-#include "task/restorefiles.h"
+#include "task/restore/restorefiles.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>

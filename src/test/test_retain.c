@@ -7,7 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/text.h"
-#include "task/retain.h"
+#include "task/retain/retain.h"
 
 #include <stdlib.h>
 #include <time.h>

@@ -4,14 +4,14 @@
  */
 #include "test/tap.h"
 
-#include "store/awskeys.h"
-#include "store/cloudxml.h"
+#include "store/s3/awskeys.h"
+#include "store/cloud/cloudxml.h"
 #include "store/credentials.h"
 #include "store/http.h"
 #include "store/retry.h"
-#include "store/s3.h"
-#include "store/s3sign.h"
-#include "store/cloudxml.h"
+#include "store/s3/s3.h"
+#include "store/s3/s3sign.h"
+#include "store/cloud/cloudxml.h"
 
 #include <netinet/in.h>
 #include <stdlib.h>

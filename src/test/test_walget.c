@@ -8,8 +8,8 @@
 #include "base/file.h"
 #include "store/fault.h"
 #include "store/memory.h"
-#include "task/walfetch.h"
-#include "task/walspool.h"
+#include "task/wal/walfetch.h"
+#include "task/wal/walspool.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

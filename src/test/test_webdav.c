@@ -5,7 +5,7 @@
 #include "test/tap.h"
 
 #include "store/url.h"
-#include "store/webdavxml.h"
+#include "store/webdav/webdavxml.h"
 
 #include <stdlib.h>
 

@@ -6,7 +6,7 @@
 
 #include "base/location.h"
 #include "base/window.h"
-#include "task/throttle.h"
+#include "task/mirror/throttle.h"
 
 #include <pthread.h>
 #include <time.h>

@@ -9,7 +9,7 @@
 #include "repo/manifest.h"
 #include "store/fault.h"
 #include "store/memory.h"
-#include "task/verify.h"
+#include "task/verify/verify.h"
 
 #include <stdlib.h>
 

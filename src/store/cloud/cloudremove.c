@@ -1,0 +1,102 @@
+/*
+ * cloudremove.c: removing objects from a cloud store.
+ *
+ * Many go in one request where the provider has one. What its answer does not
+ * name as gone is removed on its own, which tries again where that helps and
+ * finds out why it cannot be.
+ */
+#include "store/cloud/cloudremove.h"
+
+#include "store/cloud/cloudhead.h"
+
+#include <string.h>
+
+/*
+ * Some answer DELETE alike whether there was anything or not, and others do
+ * not know it any more when the first answer was lost.
+ */
+omb_status
+omb_cloud_remove(omb_cloud_client *client, const char *name, omb_error *err)
+{
+	omb_cloud_call call = { .action = "remove object",
+							.method = "DELETE",
+							.name = name };
+	omb_cloud_answer answer = { 0 };
+	omb_cloud_found found;
+
+	if (omb_cloud_head(client, name, &found, err) != OMB_OK)
+		return err->status;
+	if (omb_cloud_do(client, &call, &answer, err) != OMB_OK &&
+		answer.http.status == 404 &&
+		strcmp(answer.error.code, client->provider->absent) == 0)
+		omb_error_clear(err);
+	omb_cloud_answer_free(&answer);
+	return err->status;
+}
+
+static bool
+knows_batches(omb_cloud_client *client)
+{
+	bool knows;
+
+	(void) pthread_mutex_lock(&client->lock);
+	knows = client->provider->remove_batch != NULL && !client->no_batches;
+	(void) pthread_mutex_unlock(&client->lock);
+	return knows;
+}
+
+static omb_status
+remove_batch(omb_cloud_client *client, const char *const *name, size_t first,
+			 size_t count, omb_store_removed removed, void *arg,
+			 omb_error *err)
+{
+	bool gone[OMB_CLOUD_BATCH];
+	omb_error refused;
+	size_t i;
+
+	memset(gone, 0, sizeof(gone));
+	if (knows_batches(client) &&
+		client->provider->remove_batch(client, name + first, count, gone,
+									   err) == OMB_UNSUPPORTED)
+	{
+		(void) pthread_mutex_lock(&client->lock);
+		client->no_batches = true;
+		(void) pthread_mutex_unlock(&client->lock);
+		omb_error_clear(err);
+	}
+	for (i = first; i < first + count && err->status == OMB_OK; i++)
+	{
+		if (gone[i - first] ||
+			omb_cloud_remove(client, name[i], err) == OMB_OK ||
+			err->status == OMB_NOT_FOUND)
+		{
+			omb_error_clear(err);
+			removed(i, NULL, arg);
+		}
+		else if (err->status == OMB_REFUSED)
+		{
+			refused = *err;
+			omb_error_clear(err);
+			removed(i, &refused, arg);
+		}
+	}
+	return err->status;
+}
+
+omb_status
+omb_cloud_remove_many(omb_cloud_client *client, const char *const *name,
+					  size_t count, omb_store_removed removed, void *arg,
+					  omb_error *err)
+{
+	size_t first;
+
+	for (first = 0; first < count && err->status == OMB_OK;
+		 first += OMB_CLOUD_BATCH)
+	{
+		size_t part =
+			count - first < OMB_CLOUD_BATCH ? count - first : OMB_CLOUD_BATCH;
+
+		(void) remove_batch(client, name, first, part, removed, arg, err);
+	}
+	return err->status;
+}

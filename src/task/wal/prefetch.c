@@ -1,0 +1,281 @@
+/*
+ * prefetch.c: a process that fetches WAL segments ahead into the spool.
+ *
+ * Each thread fetches segments of its own. The window is what follows the
+ * segment that was asked for last. The process ends when everything that the
+ * repository has was taken, when nobody asks for anything any more, or when
+ * it is told to; it takes what is left in the spool away.
+ */
+#include "task/wal/prefetch.h"
+
+#include "pgfmt/walname.h"
+#include "task/wal/walfetch.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The window, in segments and in bytes. */
+#define WINDOW_SEGMENTS 16
+#define WINDOW_BYTES (UINT64_C(512) * 1024 * 1024)
+
+/* Segments' worth of space that is left free: the server needs it more. */
+#define SPARE_SEGMENTS 8
+
+#define LOOK_NANOSECONDS 10000000
+#define IDLE_SECONDS 30
+
+typedef struct prefetch
+{
+	omb_repository *repo;
+	omb_spool *spool;
+	uint64_t segment_size;
+	uint64_t window;
+	int jobs;
+
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t changed;
+	uint32_t timeline;
+	uint64_t asked; /* segment numbers */
+	uint64_t next;	/* the first that no thread has looked at */
+	int busy;		/* threads that fetch */
+	bool at_end;	/* there is no more, or it cannot be fetched now */
+	bool stopping;
+} prefetch;
+
+static volatile sig_atomic_t told_to_end;
+
+static void
+on_signal(int number)
+{
+	told_to_end = 1;
+}
+
+static uint64_t
+window_of(uint64_t segment_size)
+{
+	uint64_t window = WINDOW_BYTES / segment_size;
+
+	if (window > WINDOW_SEGMENTS)
+		return WINDOW_SEGMENTS;
+	return window < 2 ? 2 : window;
+}
+
+static bool
+has_room(const prefetch *p)
+{
+	struct statvfs fs;
+
+	return fstatvfs(p->spool->dir, &fs) == 0 &&
+		   (uint64_t) fs.f_bavail * fs.f_frsize >
+			   (SPARE_SEGMENTS + (uint64_t) p->jobs) * p->segment_size;
+}
+
+/* Fetch one segment; false when that is the end for now. */
+static bool
+fetch_segment(const prefetch *p, omb_wal_fetcher *fetcher, uint32_t timeline,
+			  uint64_t segno)
+{
+	omb_error err = OMB_ERROR_INIT;
+	char file[OMB_WAL_NAME_TEXT];
+	omb_wal_object object;
+	uint64_t size;
+	int fd;
+
+	omb_wal_name_format(timeline, segno, p->segment_size, file);
+	if (omb_spool_has(p->spool, file))
+		return true;
+	if (omb_wal_find(p->repo, file, &object, &err) != OMB_OK || !has_room(p))
+		return false;
+	fd = omb_spool_begin(p->spool, &object);
+	if (fd < 0)
+		return false;
+	if (omb_wal_fetch(fetcher, &object, fd, &size, &err) == OMB_OK)
+		return omb_spool_commit(p->spool, &object, fd);
+	omb_spool_abort(p->spool, &object, fd);
+	return false;
+}
+
+static void *
+fetch_main(void *arg)
+{
+	prefetch *p = arg;
+	omb_wal_fetcher *fetcher = omb_wal_fetcher_new(p->repo, 1);
+
+	(void) pthread_mutex_lock(&p->lock);
+	while (!p->stopping)
+	{
+		uint32_t timeline = p->timeline;
+		uint64_t segno = p->next;
+		bool more;
+
+		if (p->at_end || segno > p->asked + p->window)
+		{
+			(void) pthread_cond_wait(&p->changed, &p->lock);
+			continue;
+		}
+		p->next++;
+		p->busy++;
+		(void) pthread_mutex_unlock(&p->lock);
+		more = fetch_segment(p, fetcher, timeline, segno);
+		(void) pthread_mutex_lock(&p->lock);
+		p->busy--;
+		if (!more && timeline == p->timeline)
+		{
+			p->at_end = true;
+			if (segno < p->next)
+				p->next = segno;
+		}
+	}
+	(void) pthread_mutex_unlock(&p->lock);
+	omb_wal_fetcher_free(fetcher);
+	return NULL;
+}
+
+/* Look what is asked for now; true when that has changed. The lock is held. */
+static bool
+follow(prefetch *p)
+{
+	char file[OMB_WAL_FILE_MAX + 1];
+	omb_wal_name name;
+	uint64_t asked;
+
+	if (!omb_spool_asked(p->spool, file))
+		return false;
+	(void) omb_wal_name_parse(file, &name);
+	asked = omb_wal_segno(&name, p->segment_size);
+	if (name.timeline == p->timeline && asked == p->asked)
+		return false;
+	/* also when it goes back or elsewhere: what is there is not done again */
+	if (name.timeline != p->timeline || asked < p->asked || p->next <= asked)
+		p->next = asked + 1;
+	p->timeline = name.timeline;
+	p->asked = asked;
+	p->at_end = false;
+	(void) pthread_cond_broadcast(&p->changed);
+	return true;
+}
+
+/* Does a spooled file stay? The lock is held. */
+static bool
+in_window(const char *file, void *arg)
+{
+	const prefetch *p = arg;
+	omb_wal_name name;
+	uint64_t segno;
+
+	(void) omb_wal_name_parse(file, &name);
+	segno = omb_wal_segno(&name, p->segment_size);
+	return name.timeline == p->timeline && segno >= p->asked &&
+		   segno <= p->asked + p->window;
+}
+
+/* Watch until there is nothing left to do. */
+static void
+watch(prefetch *p)
+{
+	const struct timespec pause = { 0, LOOK_NANOSECONDS };
+	struct timespec now, active;
+	bool useful = true;
+
+	(void) clock_gettime(CLOCK_MONOTONIC, &active);
+	while (useful && !told_to_end && !omb_spool_is_gone(p->spool))
+	{
+		(void) nanosleep(&pause, NULL);
+		(void) clock_gettime(CLOCK_MONOTONIC, &now);
+		(void) pthread_mutex_lock(&p->lock);
+		if (follow(p))
+			active = now;
+		useful = now.tv_sec - active.tv_sec <= IDLE_SECONDS &&
+				 (omb_spool_tidy(p->spool, in_window, p) > 0 || !p->at_end ||
+				  p->busy > 0);
+		(void) pthread_mutex_unlock(&p->lock);
+	}
+}
+
+static void
+run(prefetch *p)
+{
+	pthread_t *thread = omb_calloc((size_t) p->jobs, sizeof(*thread));
+	int started = 0;
+
+	(void) pthread_mutex_init(&p->lock, NULL);
+	(void) pthread_cond_init(&p->changed, NULL);
+	while (started < p->jobs &&
+		   pthread_create(&thread[started], NULL, fetch_main, p) == 0)
+		started++;
+	if (started > 0)
+		watch(p);
+	(void) pthread_mutex_lock(&p->lock);
+	p->stopping = true;
+	(void) pthread_cond_broadcast(&p->changed);
+	(void) pthread_mutex_unlock(&p->lock);
+	while (started > 0)
+		(void) pthread_join(thread[--started], NULL);
+	omb_spool_remove(p->spool);
+	free(thread);
+}
+
+/* Keep the spool only: others wait for the end of what we inherited. */
+static void
+close_inherited(int keep)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int null = open("/dev/null", O_RDWR);
+	struct dirent *entry;
+	int fd;
+
+	for (fd = 0; null >= 0 && fd <= 2; fd++)
+		(void) dup2(null, fd);
+	while (dir != NULL && (entry = readdir(dir)) != NULL)
+	{
+		fd = atoi(entry->d_name);
+		if (fd > 2 && fd != keep && fd != dirfd(dir))
+			(void) close(fd);
+	}
+	if (dir != NULL)
+		(void) closedir(dir);
+}
+
+void
+omb_prefetch_start(omb_repository *repo, omb_spool *spool, const char *file,
+				   uint64_t segment_size, int jobs)
+{
+	omb_wal_name name;
+	prefetch p;
+	pid_t child;
+
+	memset(&p, 0, sizeof(p));
+	(void) omb_wal_name_parse(file, &name);
+	p.repo = repo;
+	p.spool = spool;
+	p.segment_size = segment_size;
+	p.window = window_of(segment_size);
+	p.jobs = jobs;
+	p.timeline = name.timeline;
+	p.asked = omb_wal_segno(&name, segment_size);
+	p.next = p.asked + 1;
+
+	child = fork();
+	if (child > 0)
+		(void) waitpid(child, NULL, 0);
+	if (child != 0)
+		return;
+	/* the child of a child belongs to nobody who would wait for it */
+	if (setsid() < 0 || fork() != 0)
+		_exit(0);
+	(void) signal(SIGTERM, on_signal);
+	(void) signal(SIGINT, on_signal);
+	close_inherited(spool->dir);
+	/* hold no file system but the spool's */
+	if (fchdir(spool->dir) == 0)
+		run(&p);
+	_exit(0);
+}
