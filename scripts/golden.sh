@@ -46,9 +46,13 @@ archive_library = 'omsupply_backup'
 omsupply_backup.repository = '$out/repository'
 omsupply_backup.key_file = '$out/key'
 omsupply_backup.database = 'gold'
+omsupply_backup.compression = 'zstd:19'
+wal_compression = on
 CONF
 as_user "$INSTBIN/pg_ctl" -D "$SCRATCH/data" -l "$SCRATCH/server.log" -w -t 300 start >/dev/null
-PGDATABASE=postgres sql 'CREATE DATABASE gold'
+# as little as possible: the tar goes into the sources
+PGDATABASE=postgres sql 'CREATE DATABASE gold STRATEGY file_copy'
+sql 'DROP DATABASE postgres'
 sql 'CREATE EXTENSION omsupply_backup; UPDATE backup_schedule SET is_enabled = false'
 
 # ---- files of all kinds ----
@@ -102,6 +106,8 @@ until_true "SELECT count(*) = 0 FROM pg_ls_dir('omsupply_backup.notes')"
 segment=$(sql 'SELECT pg_walfile_name(pg_current_wal_lsn())')
 sql 'SELECT pg_switch_wal()' >/dev/null
 until_true "SELECT last_archived_wal >= '$segment' FROM pg_stat_archiver"
+# WAL from before the first backup
+sql 'SELECT backup_expire()' >/dev/null
 # what a restore of the newest has to give; a database of SQLite is not kept bit by bit
 as_user bash -ec "cd '$files'
 find . -mindepth 1 ! -name 'app.db*' ! -name later.tmp -printf '%P|%y|%m|%l|%T@\0' | LC_ALL=C sort -z | tr '\0' '\n'
