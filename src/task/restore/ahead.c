@@ -11,7 +11,7 @@
  * at most, or until so many bytes of blobs wait.
  */
 #define AHEAD_ENTRIES 4096
-#define AHEAD_BYTES (64 * 1024 * 1024)
+#define AHEAD_BYTES (40 * 1024 * 1024)
 
 /* Packs of a manifest whose header was asked for. */
 typedef struct opened_packs

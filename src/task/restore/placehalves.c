@@ -17,7 +17,7 @@
 /* Less is done before two sides could help. */
 #define WORTH (UINT64_C(256) * 1024 * 1024)
 /* A byte from the network takes the time of so many to the disk. */
-#define NETWORK 4
+#define NETWORK 3
 
 /* What both halves share. */
 typedef struct shared
