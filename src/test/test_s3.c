@@ -3,10 +3,10 @@
  * answers, pauses, credentials, descriptions.
  */
 #include "test/tap.h"
+#include "test/descriptions.h"
 
 #include "store/s3/awskeys.h"
 #include "store/cloud/cloudxml.h"
-#include "store/credentials.h"
 #include "store/http.h"
 #include "store/retry.h"
 #include "store/s3/s3.h"
@@ -21,7 +21,6 @@
 
 #define EMPTY_HASH \
 	"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- signatures: the examples of Amazon's description of S3 ---- */
 
@@ -336,19 +335,6 @@ test_pauses(void)
 
 /* ---- credentials ---- */
 
-static omb_status
-read_text(const char *path, const char *text, mode_t mode,
-		  omb_credentials *out, omb_error *err)
-{
-	FILE *f = fopen(path, "w");
-
-	omb_error_clear(err);
-	if (f == NULL || fputs(text, f) < 0 || fclose(f) != 0 ||
-		chmod(path, mode) != 0)
-		abort();
-	return omb_credentials_read(path, out, err);
-}
-
 static void
 test_temporary_keys(void)
 {
@@ -443,7 +429,7 @@ test_credentials(void)
 	if (fd < 0)
 		abort();
 	(void) close(fd);
-	ok(read_text(path,
+	ok(read_text(omb_credentials_read, path,
 				 "# comment\r\n\naccess_key_id=AK\r\n"
 				 "secret_access_key=a=b/+\nsession_token=T==",
 				 0600, &c, &err) == OMB_OK,
@@ -453,11 +439,13 @@ test_credentials(void)
 	is_text(c.session_token, "T==", "the token");
 	omb_credentials_wipe(&c);
 	ok(c.secret_access_key == NULL, "forgotten");
-	ok(read_text(path, "access_key_id=a\nsecret_access_key=b\n", 0640, &c,
+	ok(read_text(omb_credentials_read, path,
+				 "access_key_id=a\nsecret_access_key=b\n", 0640, &c,
 				 &err) == OMB_REFUSED,
 	   "one that others may read is refused");
 	for (i = 0; i < LENGTH(wrong); i++)
-		ok(read_text(path, wrong[i], 0600, &c, &err) == OMB_USAGE &&
+		ok(read_text(omb_credentials_read, path, wrong[i], 0600, &c, &err) ==
+				   OMB_USAGE &&
 			   strstr(err.message, "SECRET") == NULL &&
 			   strstr(err.hint, "SECRET") == NULL && c.access_key_id == NULL &&
 			   c.secret_access_key == NULL,
