@@ -9,7 +9,7 @@
 #include "codec/crypto.h"
 #include "store/azure/azure.h"
 #include "store/azure/azuresign.h"
-#include "store/cloud/cloudxml.h"
+#include "store/azure/azurexml.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -159,7 +159,7 @@ test_pages(void)
 	omb_cloud_page page;
 	size_t i;
 
-	ok(omb_cloud_parse_blobs(page_text, strlen(page_text), &page) &&
+	ok(omb_azure_parse_blobs(page_text, strlen(page_text), &page) &&
 		   page.count == 3,
 	   "a page of a listing, without the folder that is a blob");
 	is_text(page.item[0].key, "p/a&b%26", "a name");
@@ -170,13 +170,13 @@ test_pages(void)
 	is_text(page.token, "2!92!x<", "the next page");
 	omb_cloud_page_free(&page);
 	for (i = 0; i < strlen(page_text); i++)
-		if (omb_cloud_parse_blobs(page_text, i, &page))
+		if (omb_azure_parse_blobs(page_text, i, &page))
 			break;
 	is_u64(i, strlen(page_text), "one that was cut anywhere is no page");
 	for (i = 0; i < LENGTH(wrong); i++)
-		ok(!omb_cloud_parse_blobs(wrong[i], strlen(wrong[i]), &page),
+		ok(!omb_azure_parse_blobs(wrong[i], strlen(wrong[i]), &page),
 		   "nor is %s", wrong[i]);
-	ok(omb_cloud_parse_blobs("<EnumerationResults><NextMarker/>"
+	ok(omb_azure_parse_blobs("<EnumerationResults><NextMarker/>"
 							 "</EnumerationResults>",
 							 54, &page) &&
 		   page.count == 0 && page.token == NULL,
