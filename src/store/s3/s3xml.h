@@ -12,14 +12,14 @@
 #include <stdint.h>
 
 /* One page of ListMultipartUploads. */
-typedef struct omb_cloud_multipart
+typedef struct omb_s3_multipart
 {
 	char *key;
 	char *id;
 	int64_t started;
 } omb_s3_multipart;
 
-typedef struct omb_cloud_multiparts
+typedef struct omb_s3_multiparts
 {
 	omb_s3_multipart *item;
 	size_t count;
@@ -40,13 +40,13 @@ extern bool omb_s3_parse_parts(const void *data, size_t len, uint64_t *bytes,
 extern bool omb_s3_parse_upload_id(const void *data, size_t len, char **id);
 
 /* DeleteObjects: what became of each key. */
-typedef struct omb_cloud_fate
+typedef struct omb_s3_fate
 {
 	char *key;
 	bool is_deleted; /* else it was refused */
 } omb_s3_fate;
 
-typedef struct omb_cloud_fates
+typedef struct omb_s3_fates
 {
 	omb_s3_fate *item;
 	size_t count;
