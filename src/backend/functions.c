@@ -20,13 +20,11 @@
 #include "backend/agent.h"
 #include "backend/ask.h"
 #include "backend/checks.h"
+#include "backend/epoch.h"
 #include "backend/lowspace.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/text.h"
-
-/* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
-#define EPOCH_DIFFERENCE INT64CONST(946684800000000)
 
 #define RECEIVE_MS 1000L
 
@@ -385,7 +383,7 @@ time_field(const omb_fields *fields, const char *name)
 	int64_t value = 0;
 
 	(void) omb_fields_get_i64(fields, name, &value);
-	return TimestampTzGetDatum(value - EPOCH_DIFFERENCE);
+	return TimestampTzGetDatum(value - OMB_EPOCH_DIFFERENCE);
 }
 
 static Datum

@@ -24,6 +24,7 @@
 #include "base/window.h"
 
 #include "backend/agent.h"
+#include "backend/epoch.h"
 #include "backend/schedule.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
@@ -47,9 +48,6 @@
 
 /* Retention is applied to a target that is full, but that often. */
 #define EXPIRE_FULL_MS (60 * 60 * 1000)
-
-/* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
-#define EPOCH_DIFFERENCE INT64CONST(946684800000000)
 
 #define RECEIVE_MS 1000L
 
@@ -220,7 +218,7 @@ note_current(OmbTarget *slot, const omb_fields *fields)
 	int64_t at;
 
 	if (omb_fields_get_i64(fields, "current_at", &at) && at > 0)
-		slot->current_at = at - EPOCH_DIFFERENCE;
+		slot->current_at = at - OMB_EPOCH_DIFFERENCE;
 }
 
 static void

@@ -23,6 +23,7 @@
 #include "base/fields.h"
 
 #include "backend/agent.h"
+#include "backend/epoch.h"
 #include "backend/notes.h"
 #include "backend/settings.h"
 #include "backend/shared.h"

@@ -13,6 +13,7 @@
 
 #include "backend/agent.h"
 #include "backend/checks.h"
+#include "backend/epoch.h"
 #include "backend/notes.h"
 
 #define RECEIVE_MS 1000L
