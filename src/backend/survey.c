@@ -284,20 +284,6 @@ static struct
 } launcher;
 
 static bool
-is_running(void)
-{
-	pid_t pid;
-
-	if (launcher.worker == NULL)
-		return false;
-	if (GetBackgroundWorkerPid(launcher.worker, &pid) != BGWH_STOPPED)
-		return true;
-	pfree(launcher.worker);
-	launcher.worker = NULL;
-	return false;
-}
-
-static bool
 is_due(void)
 {
 	OmbStatus *status = &omb_shared->status;
@@ -375,7 +361,8 @@ request_backup(void)
 void
 omb_survey_step(void)
 {
-	if (!is_running() && omb_repository[0] != '\0')
+	if (omb_look_at_worker(&launcher.worker) != OMB_WORKER_RUNS &&
+		omb_repository[0] != '\0')
 	{
 		/* what is known from before the last job tells nothing of now */
 		if (is_due())

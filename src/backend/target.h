@@ -105,7 +105,10 @@ extern void omb_target_wake(void);
 /* ---- mirror.c ---- */
 
 extern PGDLLEXPORT void omb_mirror_main(Datum arg);
-/* The launcher's part: start workers. Returns milliseconds to sleep at most. */
+
+/* ---- mirrorstart.c ---- */
+
+/* Start workers. Returns milliseconds to sleep at most. */
 extern long omb_mirror_step(long sleep);
 
 /* ---- targetstatus.c ---- */
