@@ -25,12 +25,12 @@
 #define PIECE ((size_t) 2 * 1024 * 1024)
 /* Bytes that nobody asked for are fetched when they save a request. */
 #define GAP ((uint64_t) 64 * 1024)
-#define AHEAD_MAX ((size_t) 48 * 1024 * 1024)
+#define AHEAD_MAX ((size_t) 96 * 1024 * 1024)
 #define KEPT_MAX ((size_t) 16 * 1024 * 1024)
 #define KEPT_COUNT 256
 /* Pieces fetched ahead at once, at most. */
-#define FETCHERS 12
-#define FETCHERS_FIRST 4
+#define FETCHERS 20
+#define FETCHERS_FIRST 8
 /* Pieces that take longer than that come over a narrow way. */
 #define QUICK (INT64_C(2) * 1000000)
 #define SLOW (INT64_C(8) * 1000000)

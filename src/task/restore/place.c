@@ -44,6 +44,8 @@
  */
 #define AHEAD_ENTRIES 4096
 #define AHEAD_BYTES (64 * 1024 * 1024)
+/* Before anything is placed: what comes during a few round trips. */
+#define FIRST_BYTES (32 * 1024 * 1024)
 
 /* Entries that were read and are not placed yet, in a ring. */
 typedef struct upcoming
@@ -502,11 +504,14 @@ needs_blobs(const placer *pl, const omb_entry *entry)
 	return !same;
 }
 
-/* Tell the store which bytes of packs the entry is made of. */
+/*
+ * Tell the store which bytes of packs the entry is made of; of each pack the
+ * header too, unless it was before.
+ */
 static void
-expect_blobs(placer *pl, const omb_entry *entry)
+expect_blobs(omb_store *store, const omb_manifest *manifest, bool *is_opened,
+			 const omb_entry *entry)
 {
-	const omb_manifest *manifest = pl->context.manifest;
 	uint32_t last = UINT32_MAX; /* pack */
 	char *name = NULL;
 	size_t i;
@@ -522,16 +527,51 @@ expect_blobs(placer *pl, const omb_entry *entry)
 			free(name);
 			name = omb_pack_name(manifest->pack[blob->pack].sha256);
 			last = blob->pack;
-			/* its header, once */
-			if (!pl->is_opened[last])
-				omb_store_expect(pl->config->repo->store, name, 0,
-								 OMB_OBJECT_HEADER_SIZE);
-			pl->is_opened[last] = true;
+			if (is_opened == NULL || !is_opened[last])
+				omb_store_expect(store, name, 0, OMB_OBJECT_HEADER_SIZE);
+			if (is_opened != NULL)
+				is_opened[last] = true;
 		}
-		omb_store_expect(pl->config->repo->store, name, blob->offset,
-						 blob->stored);
+		omb_store_expect(store, name, blob->offset, blob->stored);
 	}
 	free(name);
+}
+
+void
+omb_place_expect_first(omb_repository *repo, const char *backup)
+{
+	omb_error ignored = OMB_ERROR_INIT;
+	omb_manifest *manifest;
+	uint64_t bytes = 0;
+	bool end = false;
+	bool *is_opened;
+
+	if (!omb_store_is_far(repo->store) ||
+		omb_manifest_open(repo, backup, &manifest, &ignored) != OMB_OK)
+		return;
+	is_opened = omb_calloc((size_t) manifest->pack_count + 1, sizeof(bool));
+	while (bytes < FIRST_BYTES)
+	{
+		omb_entry entry;
+
+		if (omb_manifest_next(manifest, &entry, &end, &ignored) != OMB_OK ||
+			end)
+			break;
+		if (entry.type == OMB_ENTRY_FILE)
+			expect_blobs(repo->store, manifest, is_opened, &entry);
+		bytes += stored_bytes(&entry);
+		omb_entry_clear(&entry);
+	}
+	free(is_opened);
+	omb_manifest_close(manifest);
+}
+
+static void
+expect_later(const placer *pl)
+{
+	if (pl->config->later != NULL)
+		expect_blobs(pl->config->repo->store, pl->context.manifest, NULL,
+					 pl->config->later);
 }
 
 /* Read entries until enough is known of what comes, or the last one. */
@@ -546,11 +586,15 @@ look_ahead(placer *pl, omb_manifest *manifest, bool *end, omb_error *err)
 			&next->entry[(next->first + next->count) % next->most];
 
 		if (omb_manifest_next(manifest, entry, end, err) != OMB_OK || *end)
+		{
+			expect_later(pl);
 			break;
+		}
 		next->count++;
 		next->bytes += stored_bytes(entry);
 		if (pl->is_opened != NULL && needs_blobs(pl, entry))
-			expect_blobs(pl, entry);
+			expect_blobs(pl->config->repo->store, manifest, pl->is_opened,
+						 entry);
 	}
 	return err->status;
 }
@@ -571,6 +615,37 @@ finish(placer *pl, omb_error *err)
 {
 	while (drain(pl, err) == OMB_OK && pl->differing_count > 0)
 		(void) add_differing(pl, err);
+	return err->status;
+}
+
+static omb_status
+read_entry(omb_blob_reader *reader, const omb_manifest *manifest,
+		   const omb_entry *entry, omb_buf *out, omb_error *err)
+{
+	const uint8_t *plain;
+	size_t i;
+
+	for (i = 0; i < entry->extent_count && err->status == OMB_OK; i++)
+	{
+		const omb_extent *extent = &entry->extent[i];
+
+		if (extent->is_zero)
+			memset(omb_buf_reserve(out, (size_t) extent->length), 0,
+				   (size_t) extent->length);
+		else if (omb_blob_reader_get(reader,
+									 manifest->pack[extent->blob.pack].sha256,
+									 &extent->blob, &plain, err) == OMB_OK)
+			memcpy(omb_buf_reserve(out, (size_t) extent->length),
+				   plain + extent->start, (size_t) extent->length);
+		if (err->status == OMB_OK)
+			out->len += (size_t) extent->length;
+	}
+	if (err->status == OMB_OK &&
+		omb_crc32c(0, out->data, out->len) != entry->crc32c)
+		(void) omb_error_set(err, OMB_DAMAGED,
+							 "file \"%s\" does not have the checksum it had "
+							 "when it was backed up",
+							 entry->path);
 	return err->status;
 }
 
@@ -629,8 +704,10 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 	}
 	free(pl.next.entry);
 	free(pl.is_opened);
-	if (err->status == OMB_OK)
-		(void) finish(&pl, err);
+	if (err->status == OMB_OK && finish(&pl, err) == OMB_OK &&
+		config->later != NULL)
+		(void) read_entry(pl.context.reader[0], manifest, config->later,
+						  config->later_content, err);
 	omb_pipeline_stop(pl.pipe);
 	for (i = 0; i < depth; i++)
 	{
@@ -662,30 +739,8 @@ omb_place_read(omb_repository *repo, const omb_manifest *manifest,
 			   const omb_entry *entry, omb_buf *out, omb_error *err)
 {
 	omb_blob_reader *reader = omb_blob_reader_new(repo, 1);
-	const uint8_t *plain;
-	size_t i;
 
-	for (i = 0; i < entry->extent_count && err->status == OMB_OK; i++)
-	{
-		const omb_extent *extent = &entry->extent[i];
-
-		if (extent->is_zero)
-			memset(omb_buf_reserve(out, (size_t) extent->length), 0,
-				   (size_t) extent->length);
-		else if (omb_blob_reader_get(reader,
-									 manifest->pack[extent->blob.pack].sha256,
-									 &extent->blob, &plain, err) == OMB_OK)
-			memcpy(omb_buf_reserve(out, (size_t) extent->length),
-				   plain + extent->start, (size_t) extent->length);
-		if (err->status == OMB_OK)
-			out->len += (size_t) extent->length;
-	}
-	if (err->status == OMB_OK &&
-		omb_crc32c(0, out->data, out->len) != entry->crc32c)
-		(void) omb_error_set(err, OMB_DAMAGED,
-							 "file \"%s\" does not have the checksum it had "
-							 "when it was backed up",
-							 entry->path);
+	(void) read_entry(reader, manifest, entry, out, err);
 	omb_blob_reader_free(reader);
 	return err->status;
 }

@@ -25,6 +25,9 @@ typedef struct omb_place_config
 	bool (*leave_out)(const omb_entry *entry, void *arg);
 	/* Called in order after an entry is in place and proven. */
 	omb_status (*placed)(const omb_entry *entry, void *arg, omb_error *err);
+	/* A small file that somebody else will write, and its content; or NULL. */
+	const omb_entry *later;
+	omb_buf *later_content;
 	/* Called now and then. */
 	void (*progress)(uint64_t bytes, uint64_t files, void *arg);
 	void *arg;
@@ -44,6 +47,12 @@ typedef struct omb_place_result
 extern omb_status omb_place_files(const omb_place_config *config,
 								  omb_manifest *manifest,
 								  omb_place_result *result, omb_error *err);
+
+/*
+ * A store far away is asked for the files at the beginning of a backup, of
+ * which all will be placed.
+ */
+extern void omb_place_expect_first(omb_repository *repo, const char *backup);
 
 /* The whole content of a small file's entry. */
 extern omb_status omb_place_read(omb_repository *repo,
