@@ -113,7 +113,6 @@ extern long omb_mirror_step(long sleep);
 
 /* ---- targetstatus.c ---- */
 
-extern const char *omb_target_state_name(OmbTargetState state);
 /* Copies of those that there are; returns how many. */
 extern int omb_target_get(OmbTarget *targets);
 /* How much work would be lost with all but the target, in microseconds; -1

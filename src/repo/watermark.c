@@ -190,9 +190,12 @@ omb_watermark_database(omb_repository *repo, const char *name, char **database,
 
 /* ---- thinning out ---- */
 
-void
-omb_watermark_thin(const int64_t *time, size_t count, bool is_journal,
-				   bool *keep)
+/*
+ * Which of count values, taken at these times (ascending), are kept; the
+ * verdict depends on nothing else.
+ */
+static void
+thin(const int64_t *time, size_t count, bool is_journal, bool *keep)
 {
 	int64_t newest = count > 0 ? time[count - 1] : 0;
 	size_t i;
@@ -267,8 +270,7 @@ thin_folder(const omb_store_entry *folder, void *arg, omb_error *err)
 		s.count > 0)
 	{
 		keep = omb_calloc(s.count, sizeof(*keep));
-		omb_watermark_thin(s.time, s.count,
-						   strstr(folder->name, JOURNAL) != NULL, keep);
+		thin(s.time, s.count, strstr(folder->name, JOURNAL) != NULL, keep);
 		name = (const char *) s.names.data;
 		for (i = 0; i < s.count && err->status == OMB_OK; i++)
 		{

@@ -5,7 +5,8 @@
 #ifndef OMB_TEST_REPOSITORY_H
 #define OMB_TEST_REPOSITORY_H
 
-#include "repo/repository.h"
+#include "repo/manifest.h"
+#include "repo/revision.h"
 #include "store/fault.h"
 #include "store/memory.h"
 
@@ -40,6 +41,38 @@ static __attribute__((unused)) omb_repository *
 new_memory_repository(void)
 {
 	return new_repository(omb_store_fault_new(omb_store_memory_new()));
+}
+
+typedef struct removing
+{
+	omb_repository *repo;
+	const char *id;
+} removing;
+
+static omb_status
+remove_revision(const omb_revision *revision, void *arg, omb_error *err)
+{
+	removing *r = arg;
+	char *name;
+
+	if (strcmp(revision->id, r->id) != 0)
+		return OMB_OK;
+	name = omb_revision_name(revision->id, revision->number);
+	(void) omb_store_remove(r->repo->store, name, err);
+	free(name);
+	return err->status;
+}
+
+/* All manifests of a backup go, and nothing else. */
+static void __attribute__((unused))
+remove_manifests(omb_repository *repo, const char *id)
+{
+	removing r = { repo, id };
+	omb_error err = OMB_ERROR_INIT;
+
+	(void) omb_revision_list(repo, remove_revision, &r, &err);
+	omb_revision_memory_clear(repo->revisions);
+	check(&err);
 }
 
 #endif

@@ -365,6 +365,21 @@ test_unreadable(void)
 
 /* Prune may have been cut short with two revisions of a manifest there. */
 static void
+add_revision(omb_repository *repo)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_buf *manifest = omb_store_memory_bytes(
+		omb_store_fault_inner(repo->store), "backups/20261117T120000Z-0001");
+	omb_buf copy = OMB_BUF_INIT;
+
+	omb_buf_put(&copy, manifest->data, manifest->len);
+	(void) omb_store_put(repo->store, "backups/20261117T120000Z-0001.2",
+						 copy.data, copy.len, &err);
+	check(&err);
+	omb_buf_free(&copy);
+}
+
+static void
 test_revisions(void)
 {
 	omb_repository *repo = new_history();
@@ -372,19 +387,12 @@ test_revisions(void)
 	omb_buf rows = OMB_BUF_INIT;
 	omb_buf left = OMB_BUF_INIT;
 	omb_expire_result result;
-	omb_buf *manifest = omb_store_memory_bytes(
-		omb_store_fault_inner(repo->store), "backups/20261117T120000Z-0001");
-	omb_buf copy = OMB_BUF_INIT;
 
-	omb_buf_put(&copy, manifest->data, manifest->len);
-	ok(omb_store_put(repo->store, "backups/20261117T120000Z-0001.2", copy.data,
-					 copy.len, &err) == OMB_OK,
-	   "a backup has two revisions");
+	add_revision(repo);
 	ok(run(repo, &rules, false, &rows, &result, &err) == OMB_OK &&
 		   result.backups_dropped == 3,
 	   "it counts once");
 	ok(strstr(names(repo, &left), "20261117") == NULL, "both are removed");
-	omb_buf_free(&copy);
 	omb_buf_free(&rows);
 	omb_buf_free(&left);
 	omb_repository_free(repo);
@@ -650,6 +658,7 @@ test_faults(bool persistent)
 		omb_error failed = OMB_ERROR_INIT;
 
 		repo = new_history();
+		add_revision(repo);
 		omb_store_fault_set(repo->store, at, persistent);
 		(void) run(repo, &rules, false, &rows, &result, &failed);
 		done = omb_store_fault_count(repo->store) < at;

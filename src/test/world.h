@@ -238,10 +238,7 @@ forget_backup(world *w, size_t i)
 static void
 remove_backup(world *w, size_t i)
 {
-	omb_error err = OMB_ERROR_INIT;
-
-	(void) omb_backup_remove(w->repo, w->backup[i].id, &err);
-	check(&err);
+	remove_manifests(w->repo, w->backup[i].id);
 	forget_backup(w, i);
 }
 
