@@ -20,6 +20,7 @@
 #include "base/crc32c.h"
 #include "base/file.h"
 #include "base/pipeline.h"
+#include "task/restore/ahead.h"
 #include "task/restore/placeunit.h"
 
 #include <errno.h>
@@ -38,25 +39,6 @@
  */
 #define BLOBS_KEPT 32
 
-/*
- * From a store far away what comes next is fetched ahead: of so many entries
- * at most, or until so many bytes of blobs wait.
- */
-#define AHEAD_ENTRIES 4096
-#define AHEAD_BYTES (64 * 1024 * 1024)
-/* Before anything is placed: what comes during a few round trips. */
-#define FIRST_BYTES (32 * 1024 * 1024)
-
-/* Entries that were read and are not placed yet, in a ring. */
-typedef struct upcoming
-{
-	omb_entry *entry;
-	size_t first;
-	size_t count;
-	size_t most;
-	uint64_t bytes; /* of their blobs, as stored */
-} upcoming;
-
 typedef struct placer
 {
 	const omb_place_config *config;
@@ -65,8 +47,9 @@ typedef struct placer
 	omb_place_unit *batch;	   /* being filled, or NULL */
 	omb_place_part *differing; /* looked the same and are not */
 	size_t differing_count;
-	upcoming next;
-	bool *is_opened; /* packs that were expected; NULL: the store is near */
+	omb_manifest *manifest;
+	omb_ahead *ahead;
+	uint64_t number; /* of the entry that was read last, from 1 */
 	uint32_t crc32c; /* of the file whose pieces come back */
 	uint64_t bytes;
 	uint64_t files;
@@ -473,22 +456,11 @@ place_entry(placer *pl, omb_entry *entry, omb_error *err)
 
 /* ---- reading ahead ---- */
 
-static uint64_t
-stored_bytes(const omb_entry *entry)
-{
-	uint64_t bytes = 0;
-	size_t i;
-
-	for (i = 0; i < entry->extent_count; i++)
-		if (!entry->extent[i].is_zero)
-			bytes += entry->extent[i].blob.stored;
-	return bytes;
-}
-
 /* Will blobs of the entry be read? */
 static bool
-needs_blobs(const placer *pl, const omb_entry *entry)
+needs_blobs(const omb_entry *entry, void *arg)
 {
+	const placer *pl = arg;
 	const omb_place_config *config = pl->config;
 	char *path;
 	bool same;
@@ -504,109 +476,67 @@ needs_blobs(const placer *pl, const omb_entry *entry)
 	return !same;
 }
 
-/*
- * Tell the store which bytes of packs the entry is made of; of each pack the
- * header too, unless it was before.
- */
-static void
-expect_blobs(omb_store *store, const omb_manifest *manifest, bool *is_opened,
-			 const omb_entry *entry)
+static bool
+is_wanted(const placer *pl, const omb_entry *entry)
 {
-	uint32_t last = UINT32_MAX; /* pack */
-	char *name = NULL;
-	size_t i;
+	const omb_place_config *config = pl->config;
 
-	for (i = 0; i < entry->extent_count; i++)
+	/* those of the application go elsewhere */
+	if (entry->root == OMB_ROOT_FILES)
+		return false;
+	switch (config->selection)
 	{
-		const omb_blob_ref *blob = &entry->extent[i].blob;
-
-		if (entry->extent[i].is_zero)
-			continue;
-		if (blob->pack != last)
-		{
-			free(name);
-			name = omb_pack_name(manifest->pack[blob->pack].sha256);
-			last = blob->pack;
-			if (is_opened == NULL || !is_opened[last])
-				omb_store_expect(store, name, 0, OMB_OBJECT_HEADER_SIZE);
-			if (is_opened != NULL)
-				is_opened[last] = true;
-		}
-		omb_store_expect(store, name, blob->offset, blob->stored);
-	}
-	free(name);
-}
-
-void
-omb_place_expect_first(omb_repository *repo, const char *backup)
-{
-	omb_error ignored = OMB_ERROR_INIT;
-	omb_manifest *manifest;
-	uint64_t bytes = 0;
-	bool end = false;
-	bool *is_opened;
-
-	if (!omb_store_is_far(repo->store) ||
-		omb_manifest_open(repo, backup, &manifest, &ignored) != OMB_OK)
-		return;
-	is_opened = omb_calloc((size_t) manifest->pack_count + 1, sizeof(bool));
-	while (bytes < FIRST_BYTES)
-	{
-		omb_entry entry;
-
-		if (omb_manifest_next(manifest, &entry, &end, &ignored) != OMB_OK ||
-			end)
+		case OMB_PLACE_NO_FILES:
+			return entry->type != OMB_ENTRY_FILE;
+		case OMB_PLACE_SOME_FILES:
+			return entry->type == OMB_ENTRY_FILE &&
+				   pl->number > config->first && pl->number <= config->end;
+		case OMB_PLACE_ALL:
 			break;
-		if (entry.type == OMB_ENTRY_FILE)
-			expect_blobs(repo->store, manifest, is_opened, &entry);
-		bytes += stored_bytes(&entry);
-		omb_entry_clear(&entry);
 	}
-	free(is_opened);
-	omb_manifest_close(manifest);
+	return true;
 }
 
-static void
-expect_later(const placer *pl)
-{
-	if (pl->config->later != NULL)
-		expect_blobs(pl->config->repo->store, pl->context.manifest, NULL,
-					 pl->config->later);
-}
-
-/* Read entries until enough is known of what comes, or the last one. */
 static omb_status
-look_ahead(placer *pl, omb_manifest *manifest, bool *end, omb_error *err)
+next_entry(omb_ahead_item *item, bool *end, void *arg, omb_error *err)
 {
-	upcoming *next = &pl->next;
+	placer *pl = arg;
 
-	while (!*end && next->count < next->most && next->bytes < AHEAD_BYTES)
+	item->manifest = pl->manifest;
+	for (;;)
 	{
-		omb_entry *entry =
-			&next->entry[(next->first + next->count) % next->most];
-
-		if (omb_manifest_next(manifest, entry, end, err) != OMB_OK || *end)
-		{
-			expect_later(pl);
+		if (omb_manifest_next(pl->manifest, &item->entry, end, err) != OMB_OK)
+			return err->status;
+		if (*end)
 			break;
-		}
-		next->count++;
-		next->bytes += stored_bytes(entry);
-		if (pl->is_opened != NULL && needs_blobs(pl, entry))
-			expect_blobs(pl->config->repo->store, manifest, pl->is_opened,
-						 entry);
+		pl->number++;
+		if (is_wanted(pl, &item->entry))
+			return OMB_OK;
+		omb_entry_clear(&item->entry);
 	}
-	return err->status;
+	if (pl->config->later != NULL)
+		omb_ahead_tell_entry(pl->ahead, pl->manifest, pl->config->later);
+	return OMB_OK;
 }
 
-static void
-take_next(upcoming *next, omb_entry *entry)
+/* Place all entries. */
+static omb_status
+place_all(placer *pl, omb_error *err)
 {
-	*entry = next->entry[next->first];
-	memset(&next->entry[next->first], 0, sizeof(*entry));
-	next->first = (next->first + 1) % next->most;
-	next->count--;
-	next->bytes -= stored_bytes(entry);
+	omb_ahead_source source = { next_entry, needs_blobs, pl };
+	omb_ahead_item item;
+	bool end = false;
+
+	pl->ahead = omb_ahead_new(pl->config->repo, &source);
+	while (omb_ahead_next(pl->ahead, &item, &end, err) == OMB_OK && !end)
+	{
+		if (add_differing(pl, err) == OMB_OK)
+			(void) place_entry(pl, &item.entry, err);
+		else
+			omb_entry_clear(&item.entry);
+	}
+	omb_ahead_free(pl->ahead);
+	return err->status;
 }
 
 /* Drain until nothing is left to do. */
@@ -656,12 +586,12 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 	size_t depth = (size_t) (4 + 3 * config->jobs);
 	size_t jobs = (size_t) config->jobs;
 	placer pl;
-	bool end = false;
 	size_t i;
 
 	memset(result, 0, sizeof(*result));
 	memset(&pl, 0, sizeof(pl));
 	pl.config = config;
+	pl.manifest = manifest;
 	pl.context.config = config;
 	pl.context.manifest = manifest;
 	pl.context.result = result;
@@ -677,34 +607,7 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 							   omb_place_process, &pl.context);
 	for (i = 0; i < depth; i++)
 		omb_place_unit_init(omb_pipeline_unit(pl.pipe, i));
-	pl.next.most = 1;
-	if (omb_store_is_far(config->repo->store))
-	{
-		pl.next.most = AHEAD_ENTRIES;
-		pl.is_opened =
-			omb_calloc((size_t) manifest->pack_count + 1, sizeof(bool));
-	}
-	pl.next.entry = omb_calloc(pl.next.most, sizeof(*pl.next.entry));
-	while (look_ahead(&pl, manifest, &end, err) == OMB_OK && pl.next.count > 0)
-	{
-		omb_entry entry;
-
-		take_next(&pl.next, &entry);
-		if (add_differing(&pl, err) == OMB_OK)
-			(void) place_entry(&pl, &entry, err);
-		else
-			omb_entry_clear(&entry);
-	}
-	while (pl.next.count > 0)
-	{
-		omb_entry entry;
-
-		take_next(&pl.next, &entry);
-		omb_entry_clear(&entry);
-	}
-	free(pl.next.entry);
-	free(pl.is_opened);
-	if (err->status == OMB_OK && finish(&pl, err) == OMB_OK &&
+	if (place_all(&pl, err) == OMB_OK && finish(&pl, err) == OMB_OK &&
 		config->later != NULL)
 		(void) read_entry(pl.context.reader[0], manifest, config->later,
 						  config->later_content, err);

@@ -6,6 +6,13 @@
 
 #include "repo/manifest.h"
 
+typedef enum omb_place_selection
+{
+	OMB_PLACE_ALL,
+	OMB_PLACE_NO_FILES,	 /* directories and links */
+	OMB_PLACE_SOME_FILES /* those of a range of entries */
+} omb_place_selection;
+
 typedef struct omb_place_config
 {
 	omb_repository *repo;
@@ -21,6 +28,10 @@ typedef struct omb_place_config
 	 * leave it out.
 	 */
 	char *(*locate)(const omb_entry *entry, void *arg);
+	omb_place_selection selection;
+	/* The range: entries after first, up to end, counted from 1. */
+	uint64_t first;
+	uint64_t end;
 	/* Whether the content of a file is to be as many zeros; or NULL. */
 	bool (*leave_out)(const omb_entry *entry, void *arg);
 	/* Called in order after an entry is in place and proven. */
@@ -47,12 +58,6 @@ typedef struct omb_place_result
 extern omb_status omb_place_files(const omb_place_config *config,
 								  omb_manifest *manifest,
 								  omb_place_result *result, omb_error *err);
-
-/*
- * A store far away is asked for the files at the beginning of a backup, of
- * which all will be placed.
- */
-extern void omb_place_expect_first(omb_repository *repo, const char *backup);
 
 /* The whole content of a small file's entry. */
 extern omb_status omb_place_read(omb_repository *repo,

@@ -19,7 +19,7 @@
 #include "repo/claim.h"
 #include "repo/walobject.h"
 #include "task/restore/pgmanifest.h"
-#include "task/restore/place.h"
+#include "task/restore/placehalves.h"
 #include "task/restore/recoveryconf.h"
 #include "task/restore/restorecheck.h"
 #include "task/restore/restoremark.h"
@@ -344,7 +344,7 @@ copy_files(restore *r, omb_error *err)
 	place.later_content = &r->control_content;
 	place.progress = copy_progress;
 	place.arg = r;
-	return omb_place_files(&place, r->manifest, &r->result->place, err);
+	return omb_place_halves(&place, r->manifest, &r->result->place, err);
 }
 
 /* ---- the application's files ---- */
@@ -585,7 +585,7 @@ expect_backup(const char *backup, void *arg)
 		config->database_count > 0)
 		return;
 	r->expected = true;
-	omb_place_expect_first(config->repo, backup);
+	omb_place_halves_expect(config->repo, backup);
 }
 
 /* The facts of the chosen backup for the caller. */
