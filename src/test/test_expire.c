@@ -547,6 +547,64 @@ test_space(void)
 	omb_repository_free(repo);
 }
 
+/* What only a backup of files names is freed when that goes. */
+static void
+test_space_files(void)
+{
+	static const omb_retain_rules six = { .keep_last = 6 };
+	omb_repository *repo = new_history();
+	omb_error err = OMB_ERROR_INIT;
+	omb_manifest_writer *writer;
+	omb_pack_table *packs = omb_pack_table_new();
+	omb_expire_config config;
+	omb_expire_result result;
+	omb_buf rows = OMB_BUF_INIT;
+	omb_backup_info info;
+	omb_pack_id pack;
+	int i;
+
+	/* one before all backups, with a pack of its own; one behind the first,
+	 * which the pinned one needs; the newest */
+	for (i = 0; i < 3; i++)
+	{
+		memset(&info, 0, sizeof(info));
+		(void) snprintf(info.id, sizeof(info.id), "202611%dT130000Z-0000",
+						i == 2 ? 23 : 16 + i);
+		(void) snprintf(info.kind, sizeof(info.kind), OMB_BACKUP_FILES);
+		info.file_sets = 1;
+		memset(&pack, 0, sizeof(pack));
+		pack.size = 1000000;
+		if (i == 0)
+			(void) omb_pack_table_add(packs, &pack);
+		if (omb_manifest_create(repo, &writer, &err) != OMB_OK ||
+			omb_manifest_commit(writer, &info, packs, &err) != OMB_OK)
+			abort();
+		omb_pack_table_free(packs);
+		packs = omb_pack_table_new();
+	}
+	memset(&config, 0, sizeof(config));
+	config.repo = repo;
+	config.rules = six;
+	config.row = add_row;
+	config.arg = &rows;
+	config.available = nearly_full;
+	config.dry_run = true;
+	config.min_free = 500000;
+	ok(omb_expire(&config, &result, &err) == OMB_OK &&
+		   result.backups_early == 1,
+	   "with the oldest backup the files before it go, and what they need");
+	ok(strstr(omb_buf_text(&rows), "drop files 20261116T130000Z-0000: ") !=
+		   NULL,
+	   "as it is told");
+	config.min_free = 1100000;
+	ok(omb_expire(&config, &result, &err) == OMB_OK &&
+		   result.backups_early == 4,
+	   "where that is not enough all go that may");
+	omb_pack_table_free(packs);
+	omb_buf_free(&rows);
+	omb_repository_free(repo);
+}
+
 static void
 test_pins(void)
 {
@@ -694,6 +752,7 @@ main(void)
 	test_revisions();
 	test_locks();
 	test_space();
+	test_space_files();
 	test_kept_by_the_store();
 	test_pins();
 	test_faults(false);

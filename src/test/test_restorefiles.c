@@ -107,6 +107,7 @@ restore(omb_repository *repo, const char *to, int64_t instant, bool delta,
 
 	memset(&config, 0, sizeof(config));
 	config.repo = repo;
+	config.jobs = 3;
 	config.directory = directory;
 	config.from = config.until = instant;
 	config.delta = delta;
