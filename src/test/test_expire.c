@@ -4,12 +4,11 @@
  * have their WAL and a second run finishes.
  */
 #include "test/tap.h"
+#include "test/repository.h"
 
 #include "base/text.h"
 #include "repo/pin.h"
 #include "repo/walobject.h"
-#include "store/fault.h"
-#include "store/memory.h"
 #include "task/retain/expire.h"
 
 #include <stdlib.h>
@@ -23,20 +22,6 @@ static const omb_compression none = { OMB_METHOD_NONE, 0 };
 
 /* Keeps backups 4 to 6, and 2 because it is pinned. */
 static const omb_retain_rules rules = { .keep_last = 2, .keep_wal_days = 1 };
-
-static omb_repository *
-new_repository(void)
-{
-	omb_repository *repo;
-	omb_error err = OMB_ERROR_INIT;
-	char code[OMB_RECOVERY_CODE_TEXT];
-
-	if (omb_repository_prepare(omb_store_fault_new(omb_store_memory_new()),
-							   false, NULL, code, &repo, &err) != OMB_OK ||
-		omb_repository_commit(repo, &err) != OMB_OK)
-		abort();
-	return repo;
-}
 
 static void
 backup_id(int number, char out[OMB_BACKUP_ID_MAX])
@@ -125,7 +110,7 @@ put_segments(omb_repository *repo, uint32_t timeline, uint64_t first,
 static omb_repository *
 new_history(void)
 {
-	omb_repository *repo = new_repository();
+	omb_repository *repo = new_memory_repository();
 	omb_error err = OMB_ERROR_INIT;
 	char id[OMB_BACKUP_ID_MAX];
 	int i;
@@ -278,7 +263,7 @@ static void
 test_young_timeline(void)
 {
 	static const omb_retain_rules last = { .keep_last = 1 };
-	omb_repository *repo = new_repository();
+	omb_repository *repo = new_memory_repository();
 	omb_error err = OMB_ERROR_INIT;
 	omb_buf rows = OMB_BUF_INIT;
 	omb_expire_result result;
@@ -380,6 +365,21 @@ test_unreadable(void)
 
 /* Prune may have been cut short with two revisions of a manifest there. */
 static void
+add_revision(omb_repository *repo)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_buf *manifest = omb_store_memory_bytes(
+		omb_store_fault_inner(repo->store), "backups/20261117T120000Z-0001");
+	omb_buf copy = OMB_BUF_INIT;
+
+	omb_buf_put(&copy, manifest->data, manifest->len);
+	(void) omb_store_put(repo->store, "backups/20261117T120000Z-0001.2",
+						 copy.data, copy.len, &err);
+	check(&err);
+	omb_buf_free(&copy);
+}
+
+static void
 test_revisions(void)
 {
 	omb_repository *repo = new_history();
@@ -387,19 +387,12 @@ test_revisions(void)
 	omb_buf rows = OMB_BUF_INIT;
 	omb_buf left = OMB_BUF_INIT;
 	omb_expire_result result;
-	omb_buf *manifest = omb_store_memory_bytes(
-		omb_store_fault_inner(repo->store), "backups/20261117T120000Z-0001");
-	omb_buf copy = OMB_BUF_INIT;
 
-	omb_buf_put(&copy, manifest->data, manifest->len);
-	ok(omb_store_put(repo->store, "backups/20261117T120000Z-0001.2", copy.data,
-					 copy.len, &err) == OMB_OK,
-	   "a backup has two revisions");
+	add_revision(repo);
 	ok(run(repo, &rules, false, &rows, &result, &err) == OMB_OK &&
 		   result.backups_dropped == 3,
 	   "it counts once");
 	ok(strstr(names(repo, &left), "20261117") == NULL, "both are removed");
-	omb_buf_free(&copy);
 	omb_buf_free(&rows);
 	omb_buf_free(&left);
 	omb_repository_free(repo);
@@ -723,6 +716,7 @@ test_faults(bool persistent)
 		omb_error failed = OMB_ERROR_INIT;
 
 		repo = new_history();
+		add_revision(repo);
 		omb_store_fault_set(repo->store, at, persistent);
 		(void) run(repo, &rules, false, &rows, &result, &failed);
 		done = omb_store_fault_count(repo->store) < at;

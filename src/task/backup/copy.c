@@ -414,10 +414,10 @@ copy_span(omb_copy_unit *unit, const omb_copy_context *context,
 /* ---- units ---- */
 
 void
-omb_copy_process(void *arg, int number, void *context_arg)
+omb_copy_process(void *unit_arg, int number, void *arg)
 {
-	omb_copy_unit *unit = arg;
-	const omb_copy_context *context = context_arg;
+	omb_copy_unit *unit = unit_arg;
+	const omb_copy_context *context = arg;
 	omb_copy_worker *worker = context->worker[number];
 
 	omb_error_clear(&unit->error);

@@ -11,7 +11,7 @@
  * at most, or until so many bytes of blobs wait.
  */
 #define AHEAD_ENTRIES 4096
-#define AHEAD_BYTES (64 * 1024 * 1024)
+#define AHEAD_BYTES (40 * 1024 * 1024)
 
 /* Packs of a manifest whose header was asked for. */
 typedef struct opened_packs
@@ -82,23 +82,24 @@ find_opened(omb_ahead *ahead, const omb_manifest *manifest)
 
 /* Tell the store which bytes of packs the entry is made of. */
 static void
-expect_blobs(omb_ahead *ahead, const omb_ahead_item *item)
+expect_blobs(omb_ahead *ahead, const omb_manifest *manifest,
+			 const omb_entry *entry)
 {
-	bool *is_opened = find_opened(ahead, item->manifest);
+	bool *is_opened = find_opened(ahead, manifest);
 	uint32_t last = UINT32_MAX; /* pack */
 	char *name = NULL;
 	size_t i;
 
-	for (i = 0; i < item->entry.extent_count; i++)
+	for (i = 0; i < entry->extent_count; i++)
 	{
-		const omb_blob_ref *blob = &item->entry.extent[i].blob;
+		const omb_blob_ref *blob = &entry->extent[i].blob;
 
-		if (item->entry.extent[i].is_zero)
+		if (entry->extent[i].is_zero)
 			continue;
 		if (blob->pack != last)
 		{
 			free(name);
-			name = omb_pack_name(item->manifest->pack[blob->pack].sha256);
+			name = omb_pack_name(manifest->pack[blob->pack].sha256);
 			last = blob->pack;
 			/* its header, once */
 			if (!is_opened[last])
@@ -129,7 +130,7 @@ look_ahead(omb_ahead *ahead, omb_error *err)
 		ahead->bytes += stored_bytes(&item->entry);
 		if (ahead->is_far &&
 			ahead->source.needs_blobs(&item->entry, ahead->source.arg))
-			expect_blobs(ahead, item);
+			expect_blobs(ahead, item->manifest, &item->entry);
 	}
 	return err->status;
 }
@@ -151,6 +152,23 @@ omb_ahead_next(omb_ahead *ahead, omb_ahead_item *item, bool *end,
 	ahead->count--;
 	ahead->bytes -= stored_bytes(&item->entry);
 	return OMB_OK;
+}
+
+void
+omb_ahead_tell(omb_ahead *ahead)
+{
+	omb_error ignored = OMB_ERROR_INIT;
+
+	if (ahead->is_far)
+		(void) look_ahead(ahead, &ignored);
+}
+
+void
+omb_ahead_tell_entry(omb_ahead *ahead, const omb_manifest *manifest,
+					 const omb_entry *entry)
+{
+	if (ahead->is_far)
+		expect_blobs(ahead, manifest, entry);
 }
 
 void

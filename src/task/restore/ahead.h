@@ -33,6 +33,12 @@ extern omb_ahead *omb_ahead_new(omb_repository *repo,
  * read ahead. */
 extern omb_status omb_ahead_next(omb_ahead *ahead, omb_ahead_item *item,
 								 bool *end, omb_error *err);
+/* Tell of the first entries now: somebody else is going to read them. */
+extern void omb_ahead_tell(omb_ahead *ahead);
+/* Tell of one entry that is read at the end. */
+extern void omb_ahead_tell_entry(omb_ahead *ahead,
+								 const omb_manifest *manifest,
+								 const omb_entry *entry);
 extern void omb_ahead_free(omb_ahead *ahead);
 
 #endif

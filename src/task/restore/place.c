@@ -48,6 +48,8 @@ typedef struct placer
 	omb_place_part *differing; /* looked the same and are not */
 	size_t differing_count;
 	omb_manifest *manifest;
+	omb_ahead *ahead;
+	uint64_t number; /* of the entry that was read last, from 1 */
 	uint32_t crc32c; /* of the file whose pieces come back */
 	uint64_t bytes;
 	uint64_t files;
@@ -474,13 +476,47 @@ needs_blobs(const omb_entry *entry, void *arg)
 	return !same;
 }
 
+static bool
+is_wanted(const placer *pl, const omb_entry *entry)
+{
+	const omb_place_config *config = pl->config;
+
+	/* those of the application go elsewhere */
+	if (entry->root == OMB_ROOT_FILES)
+		return false;
+	switch (config->selection)
+	{
+		case OMB_PLACE_NO_FILES:
+			return entry->type != OMB_ENTRY_FILE;
+		case OMB_PLACE_SOME_FILES:
+			return entry->type == OMB_ENTRY_FILE &&
+				   pl->number > config->first && pl->number <= config->end;
+		case OMB_PLACE_ALL:
+			break;
+	}
+	return true;
+}
+
 static omb_status
 next_entry(omb_ahead_item *item, bool *end, void *arg, omb_error *err)
 {
 	placer *pl = arg;
 
 	item->manifest = pl->manifest;
-	return omb_manifest_next(pl->manifest, &item->entry, end, err);
+	for (;;)
+	{
+		if (omb_manifest_next(pl->manifest, &item->entry, end, err) != OMB_OK)
+			return err->status;
+		if (*end)
+			break;
+		pl->number++;
+		if (is_wanted(pl, &item->entry))
+			return OMB_OK;
+		omb_entry_clear(&item->entry);
+	}
+	if (pl->config->later != NULL)
+		omb_ahead_tell_entry(pl->ahead, pl->manifest, pl->config->later);
+	return OMB_OK;
 }
 
 /* Place all entries. */
@@ -488,18 +524,18 @@ static omb_status
 place_all(placer *pl, omb_error *err)
 {
 	omb_ahead_source source = { next_entry, needs_blobs, pl };
-	omb_ahead *ahead = omb_ahead_new(pl->config->repo, &source);
 	omb_ahead_item item;
 	bool end = false;
 
-	while (omb_ahead_next(ahead, &item, &end, err) == OMB_OK && !end)
+	pl->ahead = omb_ahead_new(pl->config->repo, &source);
+	while (omb_ahead_next(pl->ahead, &item, &end, err) == OMB_OK && !end)
 	{
 		if (add_differing(pl, err) == OMB_OK)
 			(void) place_entry(pl, &item.entry, err);
 		else
 			omb_entry_clear(&item.entry);
 	}
-	omb_ahead_free(ahead);
+	omb_ahead_free(pl->ahead);
 	return err->status;
 }
 
@@ -509,6 +545,37 @@ finish(placer *pl, omb_error *err)
 {
 	while (drain(pl, err) == OMB_OK && pl->differing_count > 0)
 		(void) add_differing(pl, err);
+	return err->status;
+}
+
+static omb_status
+read_entry(omb_blob_reader *reader, const omb_manifest *manifest,
+		   const omb_entry *entry, omb_buf *out, omb_error *err)
+{
+	const uint8_t *plain;
+	size_t i;
+
+	for (i = 0; i < entry->extent_count && err->status == OMB_OK; i++)
+	{
+		const omb_extent *extent = &entry->extent[i];
+
+		if (extent->is_zero)
+			memset(omb_buf_reserve(out, (size_t) extent->length), 0,
+				   (size_t) extent->length);
+		else if (omb_blob_reader_get(reader,
+									 manifest->pack[extent->blob.pack].sha256,
+									 &extent->blob, &plain, err) == OMB_OK)
+			memcpy(omb_buf_reserve(out, (size_t) extent->length),
+				   plain + extent->start, (size_t) extent->length);
+		if (err->status == OMB_OK)
+			out->len += (size_t) extent->length;
+	}
+	if (err->status == OMB_OK &&
+		omb_crc32c(0, out->data, out->len) != entry->crc32c)
+		(void) omb_error_set(err, OMB_DAMAGED,
+							 "file \"%s\" does not have the checksum it had "
+							 "when it was backed up",
+							 entry->path);
 	return err->status;
 }
 
@@ -540,8 +607,10 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 							   omb_place_process, &pl.context);
 	for (i = 0; i < depth; i++)
 		omb_place_unit_init(omb_pipeline_unit(pl.pipe, i));
-	if (place_all(&pl, err) == OMB_OK)
-		(void) finish(&pl, err);
+	if (place_all(&pl, err) == OMB_OK && finish(&pl, err) == OMB_OK &&
+		config->later != NULL)
+		(void) read_entry(pl.context.reader[0], manifest, config->later,
+						  config->later_content, err);
 	omb_pipeline_stop(pl.pipe);
 	for (i = 0; i < depth; i++)
 	{
@@ -573,30 +642,8 @@ omb_place_read(omb_repository *repo, const omb_manifest *manifest,
 			   const omb_entry *entry, omb_buf *out, omb_error *err)
 {
 	omb_blob_reader *reader = omb_blob_reader_new(repo, 1);
-	const uint8_t *plain;
-	size_t i;
 
-	for (i = 0; i < entry->extent_count && err->status == OMB_OK; i++)
-	{
-		const omb_extent *extent = &entry->extent[i];
-
-		if (extent->is_zero)
-			memset(omb_buf_reserve(out, (size_t) extent->length), 0,
-				   (size_t) extent->length);
-		else if (omb_blob_reader_get(reader,
-									 manifest->pack[extent->blob.pack].sha256,
-									 &extent->blob, &plain, err) == OMB_OK)
-			memcpy(omb_buf_reserve(out, (size_t) extent->length),
-				   plain + extent->start, (size_t) extent->length);
-		if (err->status == OMB_OK)
-			out->len += (size_t) extent->length;
-	}
-	if (err->status == OMB_OK &&
-		omb_crc32c(0, out->data, out->len) != entry->crc32c)
-		(void) omb_error_set(err, OMB_DAMAGED,
-							 "file \"%s\" does not have the checksum it had "
-							 "when it was backed up",
-							 entry->path);
+	(void) read_entry(reader, manifest, entry, out, err);
 	omb_blob_reader_free(reader);
 	return err->status;
 }
