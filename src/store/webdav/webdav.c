@@ -280,6 +280,12 @@ dav_lock(omb_store *store, bool exclusive, omb_lock **lock, omb_error *err)
 						 err);
 }
 
+static bool
+dav_clock(omb_store *store, int64_t *offset)
+{
+	return omb_cloud_client_clock(client_of(store), offset);
+}
+
 static void
 dav_free(omb_store *base)
 {
@@ -310,6 +316,7 @@ omb_store_webdav_new(const omb_webdav_config *config, omb_store **out,
 		.sweep = dav_sweep,
 		.lock = dav_lock,
 		.unlock = omb_sole_give,
+		.clock = dav_clock,
 		.free = dav_free,
 	};
 	omb_cloud_client *client;
