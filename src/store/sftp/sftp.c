@@ -14,6 +14,7 @@
 #include "store/sftp/sftpupload.h"
 #include "store/sole.h"
 #include "store/readahead.h"
+#include "store/removeall.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,6 +25,8 @@
 #define WINDOW_LAST ((size_t) 1024 * 1024)
 /* After a lost connection; one answer has up to 30,000 bytes. */
 #define LEAST_AT_ONCE ((size_t) 32 * 1024)
+/* OpenSSH refuses some of those who log in when ten do so at once. */
+#define REMOVERS 8
 /* More names in a folder are no repository. */
 #define NAMES_MAX ((size_t) 4 * 1024 * 1024)
 
@@ -456,6 +459,20 @@ sftp_remove(omb_store *store, const char *name, omb_error *err)
 }
 
 static omb_status
+remove_one(void *store, const char *name, omb_error *err)
+{
+	return sftp_remove(store, name, err);
+}
+
+static omb_status
+sftp_remove_many(omb_store *store, const char *const *name, size_t count,
+				 omb_store_removed removed, void *arg, omb_error *err)
+{
+	return omb_remove_all(store, remove_one, REMOVERS, name, count, removed,
+						  arg, err);
+}
+
+static omb_status
 sftp_settle(omb_store *store, const char *folder, omb_error *err)
 {
 	return do_change(store, folder, settle_step, err);
@@ -597,6 +614,7 @@ omb_store_sftp_new(const omb_sftp_config *config, omb_store **out,
 		.abort = omb_sftp_upload_abort,
 		.confirm = sftp_confirm,
 		.remove = sftp_remove,
+		.remove_many = sftp_remove_many,
 		.settle = sftp_settle,
 		.sweep = sftp_sweep,
 		.lock = sftp_lock,
