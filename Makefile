@@ -179,3 +179,4 @@ bench: instroot
 	@bench/full.sh
 	@bench/incremental.sh
 	@bench/cloud.sh
+	@bench/archiver.sh
