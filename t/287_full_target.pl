@@ -51,11 +51,12 @@ sub more
 }
 more() for 1 .. 4;
 
-for my $case ([ 'directory', "file://$small/copy" ], [ 'SFTP', "sftp://127.0.0.1:$ENV{OMB_SFTP_PORT}$small/copy?known-hosts=$server/known_hosts&sole-user=yes" ])
+for my $case ([ 'directory', "file://$small/by_hand_directory" ], [ 'SFTP', "sftp://127.0.0.1:$ENV{OMB_SFTP_PORT}$small/by_hand_SFTP?known-hosts=$server/known_hosts&sole-user=yes" ])
 {
 	my ($name, $url) = @$case;
 	my $there = { dir => $url, key => $repo->{key} };
-	mkdir "$small/copy" or die;
+	my $dir = "$small/by_hand_$name";
+	mkdir $dir or die;
 	program_ok([ 'mirror', '--to', $url ], "$name: mirror", $repo);
 	fill();
 	more();
@@ -72,26 +73,27 @@ for my $case ([ 'directory', "file://$small/copy" ], [ 'SFTP', "sftp://127.0.0.1
 	my $list = program_ok(['list'], 'list', $there);
 	like($list, qr/number @{[ $n - 2 ]}.*number @{[ $n - 1 ]}/s, 'the newest are kept');
 	unlink "$small/filler";
-	system("rm -rf '$small/copy'") == 0 or die;
+	system("rm -rf '$dir'") == 0 or die;
 }
 
 # ---- by itself ----
 
-for my $case ([ 'directory', "file://$small/copy", 'NULL' ],
-	[ 'sftp', "sftp://127.0.0.1:$ENV{OMB_SFTP_PORT}$small/copy?known-hosts=$server/known_hosts", "'$base/credentials'" ])
+for my $case ([ 'directory', "file://$small/directory", 'NULL' ],
+	[ 'sftp', "sftp://127.0.0.1:$ENV{OMB_SFTP_PORT}$small/sftp?known-hosts=$server/known_hosts", "'$base/credentials'" ])
 {
 	my ($name, $url, $credentials) = @$case;
-	mkdir "$small/copy" or die;
+	mkdir "$small/$name" or die;
 	sql("INSERT INTO backup_target (name, url, credentials) VALUES ('$name', '$url', $credentials)");
 	my $complete = q{SELECT state = 'ok' AND objects_waiting = 0 AND data_at_risk = '0' FROM backup_target_status};
 	ok($node->poll_query_until('postgres', $complete), "$name: the target is filled") or diag(sql('SELECT * FROM backup_target_status'));
 	fill();
 	sql('DELETE FROM backup_retention WHERE store = ' . "'$name'");
-	my $log = -s $node->logfile;
+	my $log;
 	more();
 	ok($node->poll_query_until('postgres', q{SELECT state = 'failing' FROM backup_target_status}), 'it gets full');
 	like(sql('SELECT last_error FROM backup_target_status'), qr/No space left|is full|no space/i, 'the view says so');
 	is(sql('SELECT failed_count FROM pg_stat_archiver'), 0, 'archiving is not touched');
+	$log = -s $node->logfile;
 	sql("INSERT INTO backup_retention (store, keep_last, minimum) VALUES ('$name', 2, 1)");
 	ok($node->poll_query_until('postgres', $complete), 'with a rule it makes space by itself and goes on') or diag(sql('SELECT * FROM backup_target_status'));
 	like(slurp_file($node->logfile, $log), qr/removal of old backups from target "$name" completed/, 'by removing old backups');
@@ -104,7 +106,7 @@ for my $case ([ 'directory', "file://$small/copy", 'NULL' ],
 	is($restored->safe_psql('postgres', 'SELECT count(*), sum(hashtext(x::text)) FROM t'), sql('SELECT count(*), sum(hashtext(x::text)) FROM t'), 'the newest backup is restored');
 	$restored->stop;
 	unlink "$small/filler";
-	system("rm -rf '$small/copy'") == 0 or die;
+	system("rm -rf '$small/$name'") == 0 or die;
 }
 $node->stop;
 done_testing();

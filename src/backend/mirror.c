@@ -519,6 +519,8 @@ read_slot(void)
 		mirror.phase = MIRROR_NO_AGENT;
 		mirror.pause_ms = 0;
 		mirror.look_at = mirror.looked_at = 0;
+		/* other rules may make space on a target that is full */
+		mirror.expired_at = 0;
 	}
 	return used;
 }
