@@ -165,6 +165,6 @@ suite_ok({}, [ 'removeall', 'x', 2 ], 'the next time they are');
 
 # ---- the machine ----
 
-lose_machine($base, url('mirror', 'server one'), url('mirror', 'server one', $at), $json);
+mirror_and_lose($base, url('mirror', 'server one'), url('mirror', 'server one', $at), $json);
 $server->kill_kill;
 done_testing();

@@ -12,11 +12,11 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "portability/instr_time.h"
+#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
-#include "storage/procarray.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -25,11 +25,11 @@
 #include "base/window.h"
 
 #include "backend/agent.h"
+#include "backend/epoch.h"
 #include "backend/schedule.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/target.h"
-#include "backend/worker.h"
 
 /* Between looks when nothing is told, and at least. */
 #define LOOK_MS (60 * 1000L)
@@ -48,9 +48,6 @@
 
 /* Retention is applied to a target that is full, but that often. */
 #define EXPIRE_FULL_MS (60 * 60 * 1000L)
-
-/* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
-#define EPOCH_DIFFERENCE INT64CONST(946684800000000)
 
 #define RECEIVE_MS 1000L
 
@@ -233,7 +230,7 @@ note_current(OmbTarget *slot, const omb_fields *fields)
 	int64_t at;
 
 	if (omb_fields_get_i64(fields, "current_at", &at) && at > 0)
-		slot->current_at = at - EPOCH_DIFFERENCE;
+		slot->current_at = at - OMB_EPOCH_DIFFERENCE;
 }
 
 static void
@@ -658,79 +655,4 @@ omb_mirror_main(Datum arg)
 			reload();
 	}
 	proc_exit(0);
-}
-
-/* ---- the launcher's part ---- */
-
-static struct
-{
-	BackgroundWorkerHandle *handle[OMB_TARGETS];
-	int64 not_before[OMB_TARGETS]; /* as in mirror */
-	bool warned;
-} launcher;
-
-static bool
-start_worker(int i)
-{
-	OmbTarget *target = &omb_shared->targets.target[i];
-
-	if (omb_start_worker("omb_mirror_main", "mirror", (uint64) i,
-						 &launcher.handle[i]))
-		return true;
-	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
-	target->state = OMB_TARGET_FAILING;
-	if (target->failing_since == 0)
-		target->failing_since = GetCurrentTimestamp();
-	target->last_error_at = GetCurrentTimestamp();
-	strlcpy(target->last_error, "all background worker slots are taken",
-			sizeof(target->last_error));
-	strlcpy(target->hint, "Increase \"max_worker_processes\".",
-			sizeof(target->hint));
-	LWLockRelease(omb_shared->lock);
-	if (!launcher.warned)
-		ereport(WARNING,
-				(errmsg("could not start a worker to copy the repository to "
-						"a target"),
-				 errdetail("All background worker slots are taken."),
-				 errhint("Increase \"max_worker_processes\".")));
-	launcher.warned = true;
-	return false;
-}
-
-/* A worker that ended, but not because its target is gone, is started again. */
-long
-omb_mirror_step(long sleep)
-{
-	int64 now = steady_ms();
-	int i;
-
-	for (i = 0; i < OMB_TARGETS; i++)
-	{
-		bool used;
-		pid_t pid;
-
-		if (launcher.handle[i] != NULL)
-		{
-			if (GetBackgroundWorkerPid(launcher.handle[i], &pid) !=
-				BGWH_STOPPED)
-				continue;
-			pfree(launcher.handle[i]);
-			launcher.handle[i] = NULL;
-		}
-		LWLockAcquire(omb_shared->lock, LW_SHARED);
-		used = omb_shared->targets.target[i].used;
-		pid = omb_shared->targets.target[i].pid;
-		LWLockRelease(omb_shared->lock);
-		/* one of an earlier launcher may be at work */
-		if (!used || (pid != 0 && BackendPidGetProc(pid) != NULL))
-			continue;
-		if (now >= launcher.not_before[i])
-		{
-			launcher.not_before[i] = now + PAUSE_MS;
-			if (start_worker(i))
-				continue;
-		}
-		sleep = Min(sleep, (long) (launcher.not_before[i] - now) + 1);
-	}
-	return sleep;
 }
