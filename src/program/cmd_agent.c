@@ -4,6 +4,7 @@
 #include "program/agent.h"
 #include "program/commands.h"
 #include "program/filesjob.h"
+#include "program/marksjob.h"
 #include "program/mirrorjob.h"
 #include "program/options.h"
 #include "program/surveyjob.h"
@@ -684,16 +685,15 @@ run_notes(const agent_job *job, omb_error *err)
 }
 
 static omb_status
-send_watermark(const omb_watermark *mark, void *arg, omb_error *err)
+run_marks(const agent_job *job, omb_error *err)
 {
-	omb_agent_begin("watermark");
-	omb_agent_text("name", mark->name);
-	omb_agent_i64("time", mark->time);
-	omb_agent_lsn("lsn", mark->lsn);
-	omb_agent_u64("timeline", mark->timeline);
-	omb_agent_text("value", mark->value);
-	omb_agent_end();
-	return OMB_OK;
+	omb_repository *repo;
+
+	if (open_owned(job, false, &repo, err) != OMB_OK)
+		return err->status;
+	(void) omb_marks_job(repo, err);
+	omb_repository_free(repo);
+	return err->status;
 }
 
 static omb_status
@@ -708,12 +708,7 @@ run_watermarks(const agent_job *job, omb_error *err)
 		return invalid("from", err);
 	if (open_owned(job, false, &repo, err) != OMB_OK)
 		return err->status;
-	if (omb_watermark_list(repo, name[0] ? name : NULL, from, to,
-						   send_watermark, NULL, err) == OMB_OK)
-	{
-		omb_agent_begin("done");
-		omb_agent_end();
-	}
+	(void) omb_watermarks_job(repo, name, from, to, err);
 	omb_repository_free(repo);
 	return err->status;
 }
@@ -725,16 +720,15 @@ omb_command_agent(int argc, char **argv)
 	{
 		const char *type;
 		omb_status (*run)(const agent_job *job, omb_error *err);
-	} types[] = {
-		{ "backup", run_backup },	{ "files", run_files },
-		{ "archive", run_archive }, { "list", run_list },
-		{ "adopt", run_adopt },		{ "expire", run_expire },
-		{ "pin", run_pin },			{ "unpin", run_pin },
-		{ "survey", run_survey },	{ "confirm", run_confirm },
-		{ "gap", run_gap },			{ "verify", run_verify },
-		{ "mirror", run_mirror },	{ "probe", run_probe },
-		{ "notes", run_notes },		{ "watermarks", run_watermarks }
-	};
+	} types[] = { { "backup", run_backup },	  { "files", run_files },
+				  { "archive", run_archive }, { "list", run_list },
+				  { "adopt", run_adopt },	  { "expire", run_expire },
+				  { "pin", run_pin },		  { "unpin", run_pin },
+				  { "survey", run_survey },	  { "confirm", run_confirm },
+				  { "gap", run_gap },		  { "verify", run_verify },
+				  { "mirror", run_mirror },	  { "probe", run_probe },
+				  { "notes", run_notes },	  { "watermarks", run_watermarks },
+				  { "marks", run_marks } };
 	agent_job job;
 	omb_error err = OMB_ERROR_INIT;
 	const char *type;
