@@ -454,7 +454,8 @@ BEGIN
 			   max(v.measured_at) OVER () AS newest,
 			   lag(v.timeline) OVER (ORDER BY v.measured_at) IS DISTINCT FROM v.timeline AS is_other
 		  FROM v)
-	SELECT max(s.n), max(s.measured_at),
+	/* the server that works now measures, too, and that tells nothing of the end */
+	SELECT max(s.n), (SELECT max(p.measured_at) FROM backup_realign_past('omsupply') AS p),
 		   /* a value that stays is not noted each time: all came in the last minute */
 		   max(s.rows / greatest(least(extract(epoch FROM s.measured_at - s.since),
 									   CASE WHEN s.measured_at > s.newest - '1 day'::interval THEN 60 END), 1))
@@ -931,7 +932,7 @@ BEGIN
 			RAISE EXCEPTION 'this version of omSupply cannot ask remote sites to push again'
 				USING HINT = 'backup_realign_report() tells which sites need their push cursor set back by hand.';
 		END IF;
-		FOREACH n IN ARRAY coalesce(asked, '{}') LOOP
+		FOREACH n IN ARRAY coalesce(backup_realign.sites, '{}') LOOP
 			IF NOT EXISTS (SELECT FROM public.store AS s WHERE s.site_id = n) THEN
 				RAISE EXCEPTION 'site % cannot be asked: it has no store here', n
 					USING HINT = 'Table "store" tells which site each store belongs to. Name the other sites as "sites".';
@@ -1203,11 +1204,11 @@ BEGIN
 
 	/* ---- a remote site that was restored ---- */
 	topic := 'restored site';
-	IF facts.line = 3 THEN
+	IF facts.line = 3 AND NOT is_pending THEN
 		FOR item IN
 			WITH v AS (
 				SELECT w.measured_at, (s.value->>'id')::int AS site, s.value->>'hardware_id' AS id
-				  FROM backup_watermark_values('omsupply-secret-sites', now() - '31 days'::interval) AS w, jsonb_array_elements(w.value->'sites') AS s
+				  FROM backup_watermark_values('omsupply-secret-sites', greatest(now() - '31 days'::interval, incarnation.accepted_at)) AS w, jsonb_array_elements(w.value->'sites') AS s
 				 WHERE w.value->>'database' = current_database() AND jsonb_typeof(w.value->'sites') = 'array'),
 			steps AS (SELECT v.*, lag(v.id) OVER (PARTITION BY v.site ORDER BY v.measured_at) AS before FROM v)
 			SELECT s.site, max(s.measured_at) AS at FROM steps AS s WHERE s.id <> s.before GROUP BY s.site ORDER BY s.site

@@ -26,6 +26,9 @@ for my $line (2, 3)
 	is(OmSupply::sql($central, 'SELECT backup_realign_pending()'), 'f', "line $line: nothing is pending");
 	like(OmSupply::sql($central, 'SELECT backup_on_app_start()'), qr/^omSupply starts, was version $line\./, 'omSupply may start');
 
+	local $ENV{PGOPTIONS} = '-c client_min_messages=warning';
+	command_like([ 'psql', '-XAtq', '-d', $node->connstr('central'), '-c', 'SELECT 1; SELECT backup_on_app_start()' ], qr/^(1\n)?omSupply starts, was version $line\./, 'also with others in one transaction');
+
 	$node->poll_query_until('central', q{SELECT count(*) = 0 FROM backup_progress});
 
 	# life before
@@ -76,6 +79,7 @@ for my $line (2, 3)
 	is(total($central, 'asset'), $line == 2 ? 4 : 6, 'and the central server all assets');
 	measure($node, 'central');
 	my $highest = OmSupply::sql($central, 'SELECT max(cursor) FROM changelog');
+	my $ended = OmSupply::sql($central, 'SELECT clock_timestamp()');
 	wait_archived($node);
 	$node->stop('immediate');
 
@@ -92,6 +96,7 @@ for my $line (2, 3)
 	measure($restored, 'central');
 	my $report = OmSupply::sql($central, 'SELECT * FROM backup_realign_report()');
 	like($report, qr/^restore\|this database was restored/m, 'the report: restored');
+	is(OmSupply::sql($central, "SELECT known_at <= '$ended' FROM backup_realign_facts(NULL, NULL)"), 't', 'when the time before was measured last');
 	like($report, qr/^restore\|it was restored to mark "t0" of \d/m, 'to which instant');
 	like($report, qr/^changelog\|before, it had come to (\d+) at least/m, 'how far it was');
 	cmp_ok(($report =~ /had come to (\d+)/)[0], '>=', $highest, 'no less than it was');
@@ -152,6 +157,21 @@ for my $line (2, 3)
 	like($err, qr/cursors end at 2147483647/, 'it is refused');
 	isnt($restored->psql('gap', q{SELECT * FROM backup_realign('omsupply')}, stderr => \$err), 0, 'nothing is known of the time before');
 	like($err, qr/it is not known how far.*Give the highest cursor/s, 'it asks for it');
+
+	# whom to ask
+	if ($line == 2)
+	{
+		isnt($restored->psql('central', q{SELECT * FROM backup_realign('omsupply', ask_remotes => true)}, stderr => \$err), 0, '2.x cannot ask remote sites');
+		like($err, qr/cannot ask remote sites to push again.*push cursor set back by hand/s, 'and is told what to do');
+	}
+	else
+	{
+		my $asked = sub { return OmSupply::sql($central, "SELECT string_agg(substring(object FROM 'site (.*)'), ' ') FROM backup_realign('omsupply', $_[0]) WHERE object ~ 'sync request'"); };
+		is($asked->('ask_remotes => true'), '11 12 13', 'all are asked, as the last moment was not measured');
+		is($asked->(q{ask_remotes => true, lost_until => (SELECT known_at - interval '121 s' FROM backup_realign_facts(NULL, NULL))}), '11 13', 'those that pushed, when measuring went on behind the end');
+		is($asked->(q{sites => '{12}'}), '12', 'or those that are given');
+		like(OmSupply::sql($central, q{SELECT * FROM backup_realign_report(lost_until => (SELECT known_at - interval '121 s' FROM backup_realign_facts(NULL, NULL)))}), qr/^remote site\|others pushed nothing in the lost time/m, 'the report says so, too');
+	}
 
 	# a dry run changes nothing, the real one what the dry one told
 	my $state = ($line == 3 ? q{SELECT * FROM site ORDER BY id; } : '') . q{SELECT * FROM store ORDER BY id; SELECT last_value, is_called FROM changelog_cursor_seq; SELECT * FROM key_value_store ORDER BY id; SELECT count(*) FROM sync_log WHERE prepare_initial_finished_datetime IS NULL; SELECT count(*) FROM backup_realign_log; SELECT count(*) FROM pg_class};
