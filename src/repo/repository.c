@@ -81,7 +81,6 @@ typedef struct unlock_state
 	int count;
 	int fitting; /* slots of the secret's kind */
 	int opened;
-	bool have[OMB_KEY_VERSIONS_MAX];
 	omb_error damage; /* of the first slot that could not be read */
 } unlock_state;
 

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "pgfmt/lsn.h"
 #include "repo/backupinfo.h"
+#include "repo/markobject.h"
 #include "repo/stream.h"
 
 #include <inttypes.h>
@@ -76,13 +77,7 @@ omb_watermark_put(omb_repository *repo, const omb_watermark *mark,
 				   mark->time, omb_lsn_format(mark->lsn, lsn), mark->timeline);
 	omb_text_put(&content, "database", mark->database);
 	omb_text_put(&content, "value", mark->value);
-	/* stamps are random: it is this one, from before a crash */
-	if (omb_stream_put(repo, OMB_KIND_MARK, name, content.data, content.len,
-					   err) == OMB_EXISTS)
-	{
-		omb_error_clear(err);
-		(void) omb_store_confirm(repo->store, name, err);
-	}
+	(void) omb_mark_object_put(repo, name, &content, err);
 	omb_buf_free(&content);
 	free(name);
 	return err->status;
@@ -107,6 +102,7 @@ visit_value(const omb_store_entry *entry, void *arg, omb_error *err)
 	list_state *state = arg;
 	const char *stamp = strrchr(entry->name, '/') + 1;
 	omb_buf content = OMB_BUF_INIT;
+	omb_mark_found found;
 	omb_fields fields;
 	omb_watermark mark;
 
@@ -114,25 +110,12 @@ visit_value(const omb_store_entry *entry, void *arg, omb_error *err)
 		strncmp(stamp, state->from, 16) < 0 ||
 		(state->to[0] != '\0' && strncmp(stamp, state->to, 16) > 0))
 		return OMB_OK;
-	switch (omb_stream_get(state->repo, OMB_KIND_MARK, entry->name, OBJECT_MAX,
-						   &content, err))
-	{
-		case OMB_OK:
-			if (omb_fields_parse_text(omb_buf_text(&content), content.len,
-									  &fields) &&
-				omb_watermark_take(&fields, &mark) &&
-				strcmp(mark.stamp, stamp) == 0 &&
-				mark.time >= state->from_time && mark.time < state->to_time)
-				(void) state->visit(&mark, state->arg, err);
-			break;
-		case OMB_DAMAGED:
-		case OMB_UNSUPPORTED:
-		case OMB_NOT_FOUND:
-			omb_error_clear(err);
-			break;
-		default:
-			break;
-	}
+	if (omb_mark_object_get(state->repo, entry->name, OBJECT_MAX, &content,
+							&fields, &found, err) == OMB_OK &&
+		found == OMB_MARK_FOUND && omb_watermark_take(&fields, &mark) &&
+		strcmp(mark.stamp, stamp) == 0 && mark.time >= state->from_time &&
+		mark.time < state->to_time)
+		(void) state->visit(&mark, state->arg, err);
 	omb_buf_free(&content);
 	return err->status;
 }
@@ -215,9 +198,12 @@ omb_watermark_database(omb_repository *repo, const char *name, char **database,
 
 /* ---- thinning out ---- */
 
-void
-omb_watermark_thin(const int64_t *time, size_t count, bool is_journal,
-				   bool *keep)
+/*
+ * Which of count values, taken at these times (ascending), are kept; the
+ * verdict depends on nothing else.
+ */
+static void
+thin(const int64_t *time, size_t count, bool is_journal, bool *keep)
 {
 	int64_t newest = count > 0 ? time[count - 1] : 0;
 	size_t i;
@@ -284,15 +270,15 @@ add_value(const omb_store_entry *entry, void *arg, omb_error *err)
 
 /* Tell how many go, and have them go. */
 static omb_status
-thin(const thinning *t, const char *folder, const series *s, omb_error *err)
+thin_values(const thinning *t, const char *folder, const series *s,
+			omb_error *err)
 {
 	bool *keep = omb_calloc(s->count, sizeof(*keep));
 	const char *name = (const char *) s->names.data;
 	uint64_t kept = 0;
 	size_t i;
 
-	omb_watermark_thin(s->time, s->count, strstr(folder, JOURNAL) != NULL,
-					   keep);
+	thin(s->time, s->count, strstr(folder, JOURNAL) != NULL, keep);
 	for (i = 0; i < s->count && err->status == OMB_OK; i++)
 	{
 		if (keep[i])
@@ -320,7 +306,7 @@ thin_folder(const omb_store_entry *folder, void *arg, omb_error *err)
 	if (omb_store_list(t->repo->store, folder->name, false, add_value, &s,
 					   err) == OMB_OK &&
 		s.count > 0)
-		(void) thin(t, folder->name, &s, err);
+		(void) thin_values(t, folder->name, &s, err);
 	omb_buf_free(&s.names);
 	free(s.time);
 	return err->status;

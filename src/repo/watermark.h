@@ -63,14 +63,7 @@ extern omb_status omb_watermark_database(omb_repository *repo,
 										 omb_error *err);
 
 /*
- * Which of count values, taken at these times (ascending), are kept; the
- * verdict depends on nothing else.
- */
-extern void omb_watermark_thin(const int64_t *time, size_t count,
-							   bool is_journal, bool *keep);
-
-/*
- * Tell of each name how many values are kept and dropped (visit may be NULL),
+ * Tell of each name how many values are kept and dropped (tell may be NULL),
  * and with remove remove those; then the caller holds the store's lock alone.
  */
 typedef void (*omb_watermark_tell)(const char *name, uint64_t kept,
