@@ -89,8 +89,14 @@ program_ok([ 'restore', '--pgdata', "$base/killed", '--target-immediate', '--del
 my $second = bytes_of(qr{/packs/});
 # much of the first was fetched ahead, for files that were not complete
 cmp_ok($second, '<', $packs, "of $packs bytes $first and then $second were fetched");
+# what one thread misses ends the work of all
+begin('status=404:NoSuchKey times=1000 method=GET path=packs skip=3');
+program_fails([ 'restore', '--pgdata', "$base/lost", '--target-immediate' ], 1, qr{packs/.*is incomplete and must not be used}s,
+	'packs are gone in the middle of a restore', $far);
+begin();
+program_ok([ 'restore', '--pgdata', "$base/lost", '--target-immediate', '--delta' ], 'once they are back, it is made whole', $far);
 my $restored = restored_node('restored', $far, '--target-immediate');
-for my $how (qw(cut killed))
+for my $how (qw(cut killed lost))
 {
 	is(system("diff -r --exclude=pg_control --exclude=postgresql.auto.conf --exclude=postgresql.conf --exclude=backup_manifest "
 		. "$base/whole $base/$how >$base/diff"), 0, "$how: the same files") or diag(slurp_file("$base/diff"));

@@ -15,7 +15,7 @@
 #include <string.h>
 
 /* Less is done before two sides could help. */
-#define WORTH (UINT64_C(256) * 1024 * 1024)
+#define WORTH (UINT64_C(16) * 1024 * 1024)
 /* A byte from the network takes the time of so many to the disk. */
 #define NETWORK 3
 
