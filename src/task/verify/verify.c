@@ -88,7 +88,7 @@ is_selected(const omb_verify_state *v, const char *name)
 bool
 omb_verify_expired(const omb_verify_state *v)
 {
-	return v->deadline != 0 && omb_time_now() >= v->deadline;
+	return v->deadline != 0 && omb_time_steady() >= v->deadline;
 }
 
 /* ---- objects, in threads ---- */
@@ -501,7 +501,8 @@ omb_verify(const omb_verify_config *config, omb_verify_result *result,
 	if (config->max_seconds > 0)
 	{
 		/* a quarter is for the manifests */
-		v->deadline = omb_time_now() + (int64_t) config->max_seconds * 750000;
+		v->deadline =
+			omb_time_steady() + (int64_t) config->max_seconds * 750000;
 		v->last_deadline =
 			v->deadline + (int64_t) config->max_seconds * 250000;
 	}
