@@ -11,7 +11,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $repo = new_repository('verify');
-my $node = new_node('main', $repo);
+# no WAL but that of the test
+my $node = new_node('main', $repo, conf => "autovacuum = off\n");
 my $base = PostgreSQL::Test::Utils::tempdir('verify');
 my $random = q{SELECT n, md5(random()::text) || md5(random()::text) || md5(random()::text) || md5(random()::text) || md5(random()::text)
   || md5(random()::text) || md5(random()::text) || md5(random()::text) AS t};
