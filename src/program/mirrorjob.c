@@ -260,7 +260,7 @@ look(mirror_job *job, bool full)
 	omb_error err = OMB_ERROR_INIT;
 	omb_mirror_result result;
 
-	int64_t began = omb_time_now();
+	int64_t began = omb_time_steady();
 	int64_t spent;
 
 	memset(&result, 0, sizeof(result));
@@ -272,7 +272,7 @@ look(mirror_job *job, bool full)
 	if (err.status != OMB_OK)
 		close_all(job);
 	note_waiting(result.missing, result.bytes_missing, job);
-	spent = omb_time_now() - began;
+	spent = omb_time_steady() - began;
 	/* too short for the thread that measures */
 	if (job->rate == 0 && result.bytes > 0 && spent > 0)
 		job->rate = (uint64_t) ((double) result.bytes * 1e6 / (double) spent);
