@@ -130,6 +130,8 @@ my $file = "$base/stock.dump";
 my $json = decode_json(extract_ok('a table into a file', '--json', '--database', 'central', '--table', 'public.stock', '--target-time', $good, '--into', $file));
 is($json->{file_bytes}, -s $file, 'JSON tells its size');
 ok($json->{database} eq 'central' && $json->{file} eq $file && !$json->{dry_run} && $json->{restored_bytes} > 1e6, 'and the rest');
+is($json->{needs}, "roles: owner\ntablespaces: outer_space\nlarge objects, which are not in a dump of tables\n",
+	'and what the server has to have that it is loaded into');
 is((stat $file)[2] & 0777, 0600, 'the file is private');
 sql('postgres', 'CREATE DATABASE tables');
 command_ok([ 'pg_restore', '-h', $node->host, '-p', $node->port, '-d', 'tables', '--no-tablespaces', $file ], 'pg_restore reads it');
@@ -162,7 +164,7 @@ my $bare = PostgreSQL::Test::Cluster->new('bare');
 $bare->init;
 $bare->start;
 my $there = 'host=' . $bare->host . ' port=' . $bare->port;
-extract_fails('an owner that is not there', 1, qr/pg_restore failed.*detail:.*outer_space.*hint:.*--no-owner/s, '--database', 'central', '--target-time', $good, '--into', "$there dbname=central");
+extract_fails('an owner that is not there', 1, qr/pg_restore failed.*detail:.*outer_space.*hint:.*--no-owner.*must have:\n  roles: owner\n  tablespaces: outer_space\n/s, '--database', 'central', '--target-time', $good, '--into', "$there dbname=central");
 is($bare->safe_psql('postgres', q{SELECT count(*) FROM pg_database WHERE datname = 'central'}), 0, 'the database that was created for it is gone');
 extract_ok('without owners, rights and tablespaces', '--no-owner', '--database', 'central', '--target-time', $good, '--into', "$there dbname=central");
 is($bare->safe_psql('central', 'SELECT count(*), sum(hashtext(stock::text)) FROM stock'), $stock, 'it works on another server');

@@ -60,6 +60,22 @@ typedef struct arguments
 
 /* ---- what it was ---- */
 
+/* What the server has to have that the dump is loaded into. */
+static void
+show_needs(FILE *out, const char *needs)
+{
+	if (needs == NULL || needs[0] == '\0')
+		return;
+	(void) fprintf(out, "The server that it is loaded into must have:\n");
+	while (*needs != '\0')
+	{
+		size_t len = strcspn(needs, "\n");
+
+		(void) fprintf(out, "  %.*s\n", (int) len, needs);
+		needs += len + (needs[len] == '\n' ? 1 : 0);
+	}
+}
+
 static void
 show_json(const omb_extract_config *config, const omb_extract_result *result)
 {
@@ -79,6 +95,7 @@ show_json(const omb_extract_config *config, const omb_extract_result *result)
 	{
 		omb_json_text(&json, "file", config->file);
 		omb_json_u64(&json, "file_bytes", result->file_bytes);
+		omb_json_text(&json, "needs", result->needs ? result->needs : "");
 	}
 	else
 	{
@@ -114,8 +131,11 @@ show_text(const omb_extract_config *config, const omb_extract_result *result)
 		printf("Dry run: nothing was written.\n");
 	}
 	else if (config->file != NULL)
+	{
 		printf("Written to file \"%s\", %s. Load it with pg_restore.\n",
 			   config->file, omb_size_format(result->file_bytes, size));
+		show_needs(stdout, result->needs);
+	}
 	else
 		printf("Loaded into the %s database \"%s\".\n",
 			   result->created ? "new" : "empty", result->into);
@@ -219,7 +239,10 @@ work(void *arg)
 	}
 	omb_display_end(&display);
 	if (err.status != OMB_OK)
+	{
 		omb_print_error(&err);
+		show_needs(stderr, result.needs);
+	}
 	else if (args->json)
 		show_json(&config, &result);
 	else

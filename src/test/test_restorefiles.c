@@ -32,8 +32,9 @@ static void __attribute__((format(printf, 1, 2))) run(const char *fmt, ...)
 }
 
 /*
- * Entries as lines: "D path", "F path size" (of zeros), "L path target"; the
- * files were copied at that time.
+ * Entries as lines: "D path", "F path size" (of zeros), "G path size" (twice that,
+ * in two extents), "B" and "C" likewise with a wrong checksum, "L path target";
+ * the files were copied at that time.
  */
 static void
 add_manifest(omb_repository *repo, int number, const char *lines)
@@ -70,12 +71,19 @@ add_manifest(omb_repository *repo, int number, const char *lines)
 		entry.gid = (uint32_t) getegid();
 		if (type == 'L')
 			entry.target = omb_strdup(rest);
-		if (type == 'F')
+		if (strchr("FGBC", type) != NULL)
 		{
+			bool is_large = type == 'G' || type == 'C';
+
+			entry.type = OMB_ENTRY_FILE;
 			zeros.is_zero = true;
 			zeros.length = entry.size = (uint64_t) atoi(rest);
-			entry.crc32c = omb_crc32c_zeros(entry.size);
+			entry.size *= is_large ? 2 : 1;
+			entry.crc32c = omb_crc32c_zeros(entry.size) +
+						   (type == 'B' || type == 'C' ? 1 : 0);
 			omb_entry_add_extent(&entry, &zeros);
+			if (is_large)
+				omb_entry_add_extent(&entry, &zeros);
 		}
 		(void) omb_manifest_add(writer, &entry, &err);
 		check(&err);
@@ -249,6 +257,39 @@ test_harm(void)
 	omb_repository_free(repo);
 }
 
+/* Threads: large files go in pieces; after a failure nothing is half done. */
+static void
+test_threads(void)
+{
+	omb_repository *repo = new_repository(omb_store_memory_new());
+
+	add_manifest(repo, 1,
+				 "D set\nG set/a 5000000\nD set/d\nG set/d/b 9000000\n"
+				 "F set/d/c 3\nF set/e 0\n");
+	gives(repo, "t1", 5, false, NULL,
+		  "set 750 d\nset/a 640 f 10000000\nset/d 750 d\n"
+		  "set/d/b 640 f 18000000\nset/d/c 640 f 3\nset/e 640 f 0\n"
+		  "4 files, 0 added\n",
+		  "large files and small ones");
+	add_manifest(repo, 2,
+				 "D set\nF set/a 1\nD set/d\nC set/d/b 9000000\n"
+				 "F set/d/c 3\n");
+	fails(repo, "t2", 15, false, NULL,
+		  "file \"set/d/b\" does not have the checksum",
+		  "a large file that is damaged");
+	add_manifest(repo, 3,
+				 "D set\nF set/a 1\nD set/d\nB set/d/b 9\nF set/d/c 3\n");
+	fails(repo, "t3", 25, false, NULL,
+		  "file \"set/d/b\" does not have the checksum", "a small one");
+	run("test ! -e %s/t2/set/d/b && test ! -e %s/t3/set/d/b", folder, folder);
+	ok(true, "is not left");
+	run("test \"$(stat -c %%a %s/t2/set %s/t2/set/d %s/t3/set/d | tr '\\n' "
+		"' ')\" = '750 750 750 '",
+		folder, folder, folder);
+	ok(true, "directories have their modes all the same");
+	omb_repository_free(repo);
+}
+
 int
 main(void)
 {
@@ -256,6 +297,7 @@ main(void)
 		return 1;
 	test_union();
 	test_harm();
+	test_threads();
 	run("rm -rf %s", folder);
 	return tap_done();
 }

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "task/extract/extractinto.h"
+#include "task/extract/needs.h"
 #include "task/extract/privateserver.h"
 #include "task/restore/recoveryconf.h"
 
@@ -311,6 +312,26 @@ describe_database(extract *e, omb_buf *statement, omb_error *err)
 	return err->status;
 }
 
+/* What the dump needs of the server that it is loaded into. */
+static omb_status
+find_needs(extract *e, omb_error *err)
+{
+	omb_buf tables = OMB_BUF_INIT;
+	omb_buf needs = OMB_BUF_INIT;
+
+	omb_buf_printf(&tables,
+				   "SELECT pg_catalog.to_regclass(t)::pg_catalog.oid FROM ");
+	put_tables(e, &tables);
+	if (omb_extract_needs(e->server, e->config->database,
+						  e->config->table_count > 0 ? omb_buf_text(&tables) :
+													   NULL,
+						  e->config->no_owner, &needs, err) == OMB_OK)
+		e->result->needs = omb_strdup(omb_buf_text(&needs));
+	omb_buf_free(&needs);
+	omb_buf_free(&tables);
+	return err->status;
+}
+
 /* ---- dumping ---- */
 
 static omb_status
@@ -323,7 +344,8 @@ dump(extract *e, omb_error *err)
 	char *line, *next;
 
 	show(e, e->into.file != NULL ? "writing the dump" : "loading");
-	if (describe_database(e, &like, err) == OMB_OK &&
+	if (find_needs(e, err) == OMB_OK &&
+		describe_database(e, &like, err) == OMB_OK &&
 		find_tables(e, &names, err) == OMB_OK)
 	{
 		for (line = omb_buf_text(&names); *line != '\0'; line = next)
@@ -389,6 +411,7 @@ void
 omb_extract_result_clear(omb_extract_result *result)
 {
 	omb_backup_info_clear(&result->restored.info);
+	free(result->needs);
 	free(result->into);
-	result->into = NULL;
+	result->needs = result->into = NULL;
 }

@@ -32,6 +32,11 @@ typedef struct omb_extract_result
 	char *into;				   /* database that was loaded, or NULL */
 	bool created;			   /* it was not there */
 	uint64_t file_bytes;
+	/*
+	 * What the dump needs of the server that it is loaded into, lines such as
+	 * "roles: a, b" (needs.h); also when loading failed. NULL when not known.
+	 */
+	char *needs;
 } omb_extract_result;
 
 /*

@@ -548,37 +548,6 @@ finish(placer *pl, omb_error *err)
 	return err->status;
 }
 
-static omb_status
-read_entry(omb_blob_reader *reader, const omb_manifest *manifest,
-		   const omb_entry *entry, omb_buf *out, omb_error *err)
-{
-	const uint8_t *plain;
-	size_t i;
-
-	for (i = 0; i < entry->extent_count && err->status == OMB_OK; i++)
-	{
-		const omb_extent *extent = &entry->extent[i];
-
-		if (extent->is_zero)
-			memset(omb_buf_reserve(out, (size_t) extent->length), 0,
-				   (size_t) extent->length);
-		else if (omb_blob_reader_get(reader,
-									 manifest->pack[extent->blob.pack].sha256,
-									 &extent->blob, &plain, err) == OMB_OK)
-			memcpy(omb_buf_reserve(out, (size_t) extent->length),
-				   plain + extent->start, (size_t) extent->length);
-		if (err->status == OMB_OK)
-			out->len += (size_t) extent->length;
-	}
-	if (err->status == OMB_OK &&
-		omb_crc32c(0, out->data, out->len) != entry->crc32c)
-		(void) omb_error_set(err, OMB_DAMAGED,
-							 "file \"%s\" does not have the checksum it had "
-							 "when it was backed up",
-							 entry->path);
-	return err->status;
-}
-
 omb_status
 omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 				omb_place_result *result, omb_error *err)
@@ -609,8 +578,8 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 		omb_place_unit_init(omb_pipeline_unit(pl.pipe, i));
 	if (place_all(&pl, err) == OMB_OK && finish(&pl, err) == OMB_OK &&
 		config->later != NULL)
-		(void) read_entry(pl.context.reader[0], manifest, config->later,
-						  config->later_content, err);
+		(void) omb_place_read_entry(pl.context.reader[0], manifest,
+									config->later, config->later_content, err);
 	omb_pipeline_stop(pl.pipe);
 	for (i = 0; i < depth; i++)
 	{
@@ -634,16 +603,5 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 	free(pl.context.own);
 	free(pl.context.local);
 	free(pl.context.reader);
-	return err->status;
-}
-
-omb_status
-omb_place_read(omb_repository *repo, const omb_manifest *manifest,
-			   const omb_entry *entry, omb_buf *out, omb_error *err)
-{
-	omb_blob_reader *reader = omb_blob_reader_new(repo, 1);
-
-	(void) read_entry(reader, manifest, entry, out, err);
-	omb_blob_reader_free(reader);
 	return err->status;
 }

@@ -96,4 +96,10 @@ extern omb_status omb_place_write_small(const omb_place_context *context,
 										const omb_place_part *p,
 										omb_error *err);
 
+/* The whole content of a small file's entry, by a reader that is there. */
+extern omb_status omb_place_read_entry(omb_blob_reader *reader,
+									   const omb_manifest *manifest,
+									   const omb_entry *entry, omb_buf *out,
+									   omb_error *err);
+
 #endif
