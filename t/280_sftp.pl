@@ -9,6 +9,7 @@ use lib $FindBin::RealBin;
 use Cloud;
 use File::Path qw(rmtree);
 use IPC::Run;
+use JSON::PP;
 use Omb;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
