@@ -660,3 +660,86 @@ omb_cloud_parse_completed(const void *data, size_t len)
 
 	return omb_xml_read(data, len, completed_element, &found) && found;
 }
+
+/* ---- locks ---- */
+
+typedef struct retention_reader
+{
+	bool has_mode;
+	bool compliance;
+	int64_t until;
+	bool found;
+} retention_reader;
+
+static bool
+retention_element(const char *path, const char *text, void *arg)
+{
+	retention_reader *r = arg;
+
+	if (strcmp(path, "Retention") == 0)
+		r->found = r->has_mode && r->until != 0;
+	else if (strcmp(path, "Retention/Mode") == 0)
+	{
+		r->compliance = strcmp(text, "COMPLIANCE") == 0;
+		r->has_mode = r->compliance || strcmp(text, "GOVERNANCE") == 0;
+	}
+	else if (strcmp(path, "Retention/RetainUntilDate") == 0)
+		return omb_time_parse(text, &r->until);
+	return true;
+}
+
+bool
+omb_cloud_parse_retention(const void *data, size_t len, bool *compliance,
+						  int64_t *until)
+{
+	retention_reader r = { false, false, 0, false };
+	bool good = omb_xml_read(data, len, retention_element, &r) && r.found;
+
+	*compliance = r.compliance;
+	*until = r.until;
+	return good;
+}
+
+/* Is there an element with the word "Enabled" in it? */
+typedef struct enabled_reader
+{
+	const char *root;
+	const char *path;
+	bool enabled;
+	bool found;
+} enabled_reader;
+
+static bool
+enabled_element(const char *path, const char *text, void *arg)
+{
+	enabled_reader *r = arg;
+
+	if (strcmp(path, r->root) == 0)
+		r->found = true;
+	else if (strcmp(path, r->path) == 0)
+		r->enabled = strcmp(text, "Enabled") == 0;
+	return true;
+}
+
+bool
+omb_cloud_parse_versioning(const void *data, size_t len, bool *enabled)
+{
+	enabled_reader r = { "VersioningConfiguration",
+						 "VersioningConfiguration/Status", false, false };
+	bool good = omb_xml_read(data, len, enabled_element, &r) && r.found;
+
+	*enabled = good && r.enabled;
+	return good;
+}
+
+bool
+omb_cloud_parse_lock_config(const void *data, size_t len, bool *enabled)
+{
+	enabled_reader r = { "ObjectLockConfiguration",
+						 "ObjectLockConfiguration/ObjectLockEnabled", false,
+						 false };
+	bool good = omb_xml_read(data, len, enabled_element, &r) && r.found;
+
+	*enabled = good && r.enabled;
+	return good;
+}

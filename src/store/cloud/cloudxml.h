@@ -118,6 +118,15 @@ extern bool omb_cloud_parse_sts(const void *data, size_t len,
 extern bool omb_cloud_parse_sts_error(const void *data, size_t len,
 									  omb_cloud_error *error);
 
+/* GetObjectRetention */
+extern bool omb_cloud_parse_retention(const void *data, size_t len,
+									  bool *compliance, int64_t *until);
+/* GetBucketVersioning, GetBucketObjectLockConfiguration: is it on? */
+extern bool omb_cloud_parse_versioning(const void *data, size_t len,
+									   bool *enabled);
+extern bool omb_cloud_parse_lock_config(const void *data, size_t len,
+										bool *enabled);
+
 /* CompleteMultipartUpload: it is complete indeed. */
 extern bool omb_cloud_parse_completed(const void *data, size_t len);
 
