@@ -10,7 +10,7 @@
 PG_CONFIG ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
 
 all: module program
-.PHONY: all install uninstall clean deps module program instroot quickstart \
+.PHONY: all install uninstall clean deps module program instroot quickstart golden \
 	quickstart-run check check-run check-format check-layers check-clang \
 	check-unit check-fuzz check-regress check-tap check-cloud bench
 
@@ -94,6 +94,10 @@ quickstart: deps
 
 quickstart-run: instroot
 	@scripts/quickstart.sh
+
+# a repository that later versions have to read; see src/test/data/golden/README
+golden: instroot
+	@scripts/golden.sh $(TAR)
 
 # ---- tests ----
 

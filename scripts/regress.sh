@@ -22,7 +22,7 @@ pg_regress=$(dirname "$(dirname "$("$INSTBIN/pg_config" --pgxs)")")/test/regress
 cd "$SCRATCH/r"
 if as_user env PATH="$INSTBIN:$PATH" "$pg_regress" --bindir="$INSTBIN" --inputdir=. \
 	--temp-instance=./instance --temp-config=./regress.conf $tests >"$SCRATCH/regress.log" 2>&1; then
-	grep -E '^(All|# All)' "$SCRATCH/regress.log" || tail -n 2 "$SCRATCH/regress.log"
+	grep -E '^[ #]*All [0-9]+ tests' "$SCRATCH/regress.log" || tail -n 2 "$SCRATCH/regress.log"
 	exit 0
 fi
 if [ -n "${REGRESS_ACCEPT:-}" ]; then

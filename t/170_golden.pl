@@ -22,6 +22,43 @@ sub at_home
 	return;
 }
 
+sub tree
+{
+	my ($dir) = @_;
+	return scalar `cd '$dir' && { find . -mindepth 1 ! -name 'app.db*' -printf '%P|%y|%m|%l|%T@\\0' | LC_ALL=C sort -z | tr '\\0' '\\n'
+	find . -type f ! -name 'app.db*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum; }`;
+}
+
+# Golden repositories since 3 have files of the application, a mark and a watermark.
+sub application_files
+{
+	my ($name, $base, $repo, $list) = @_;
+	my $wanted = slurp_file("$base/tree");
+	program_ok([ 'restore', '--files-dir', "$base/files" ], "$name: the newest files", $repo);
+	is(tree("$base/files/app"), $wanted, "$name: names, kinds, modes, times, links and contents are as they were");
+	cmp_ok((stat "$base/files/app/hole")[12] * 512, '<', 1_000_000, "$name: a hole is one");
+	is(`sqlite3 '$base/files/app/app.db' 'PRAGMA integrity_check; SELECT count(*), sum(n) FROM t'`, "ok\n500|125250\n",
+		"$name: the database of SQLite");
+	my ($mark) = @{ decode_json(program_ok([ 'list', '--marks', '--json' ], "$name: marks", $repo)) };
+	is($mark->{name}, 'golden mark', "$name: the mark");
+	my ($watermark) = @{ decode_json(program_ok([ 'list', '--watermarks', '--json' ], "$name: watermarks", $repo)) };
+	is($watermark->{name}, 'stock', "$name: the watermark");
+	is($watermark->{value}{max}, 2000, "$name: its value");
+	my $info = decode_json(program_ok([ 'info', '--json', $list->[0]{id} ], "$name: info", $repo));
+	ok($info->{pinned} && $info->{pin_reason} eq 'never again', "$name: the pin");
+	my ($files) = @{ decode_json(program_ok([ 'list', '--files', '--json' ], "$name: files", $repo)) };
+	ok($files->{id} gt $list->[0]{id} && $files->{id} lt $list->[1]{id}, "$name: the backup of files alone is between both");
+
+	my $node = restored_node("golden_${name}_mark", $repo, '--target-mark', 'golden mark', '--files-dir', "$base/mark", '--target-action', 'promote');
+	is(slurp_file("$base/mark/app/gone"), 'gone', "$name: at the mark there is a file that was deleted later");
+	at_home($node);
+	$node->start;
+	$node->poll_query_until('gold', 'SELECT NOT pg_is_in_recovery()') or die 'recovery did not end';
+	is($node->safe_psql('gold', q{SELECT count(*), bool_and(name = md5(id::text)) FROM stock}), '2500|t', "$name: and the database as it was");
+	$node->stop;
+	return;
+}
+
 for my $tar (@tar)
 {
 	my ($name) = $tar =~ m{([^/]+)\.tar$};
@@ -33,6 +70,8 @@ for my $tar (@tar)
 	program_ok(['verify'], "$name: verify", $repo);
 	program_ok([ 'list', '--recovery-code-file', "$base/recovery-code" ], "$name: the recovery code opens it",
 		{ dir => $repo->{dir}, key => '' });
+
+	application_files($name, $base, $repo, $list) if -e "$base/tree";
 
 	my $one = restored_node("golden_${name}_one", $repo, '--backup', $list->[0]{id}, '--target-name', 'golden');
 	at_home($one);

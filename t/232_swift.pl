@@ -29,5 +29,5 @@ suite_fails({ OMB_S3_BUCKET => 'missing' }, [ $_, 'x', 1 ], qr/NoSuchBucket/, "n
 suite_ok({ OMB_S3_BUCKET => 'machine' }, ['create'], 'another bucket');
 my $port = start_proxy($base, $ENV{OMB_SWIFT_PORT});
 sub url { my ($to) = @_; return 's3://machine/server one?style=path&endpoint=' . encode("http://127.0.0.1:$to") }
-lose_machine($base, url($ENV{OMB_SWIFT_PORT}), url($port), $keys);
+mirror_and_lose($base, url($ENV{OMB_SWIFT_PORT}), url($port), $keys);
 done_testing();

@@ -134,5 +134,5 @@ failures_end(\%through,
 
 suite_ok({ OMB_CLOUD_URL => url('mirror', '') }, ['create'], 'a container for the mirror');
 my $credentials = write_private("$base/token", 'sas_token=' . sas('mirror', 'rcwdl', -600, 3600));
-lose_machine($base, url('mirror', 'server one'), url('mirror', 'server one', slurp_file("$base/port")), $credentials);
+mirror_and_lose($base, url('mirror', 'server one'), url('mirror', 'server one', slurp_file("$base/port")), $credentials);
 done_testing();

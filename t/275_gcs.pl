@@ -152,6 +152,6 @@ failures_end(\%through,
 
 # ---- the machine ----
 
-lose_machine($base, url('mirror', 'server one'), url('mirror', 'server one', $at), $json);
+mirror_and_lose($base, url('mirror', 'server one'), url('mirror', 'server one', $at), $json);
 $server->kill_kill;
 done_testing();

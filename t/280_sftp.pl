@@ -6,9 +6,9 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
+use Cloud;
 use File::Path qw(rmtree);
 use IPC::Run;
-use JSON::PP;
 use Omb;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -20,17 +20,9 @@ my $control = "$ENV{OMB_BIN}/sftpserver.sh";
 my $base = PostgreSQL::Test::Utils::tempdir('sftp');
 my $server = "$base/server";
 my $password = 'secret word';
+@Cloud::secrets = ($password, 'pass phrase');
 $ENV{OMB_SFTP_PORT} = PostgreSQL::Test::Cluster::get_free_port();
 chomp($ENV{OMB_SFTP_PASSWORD_HASH} = `openssl passwd -6 '$password'`);
-
-sub write_file
-{
-	my ($path, $content) = @_;
-	unlink $path;
-	append_to_file($path, $content);
-	chmod 0600, $path or die "$path: $!";
-	return $path;
-}
 
 command_ok([ $control, 'init', $server ], 'keys of a server');
 command_ok([ $control, 'start', $server ], 'an SFTP server');
@@ -47,35 +39,14 @@ sub url
 	return "sftp://$where?$hosts" . ($o{more} // '');
 }
 
-# Run the suite; returns exit status and what it says.
-sub sftp
+sub with
 {
-	my ($other, @args) = @_;
-	my $out = '';
-	local %ENV = (%ENV, OMB_CLOUD_URL => url(%$other), OMB_CLOUD_CREDENTIALS => $other->{credentials} // $key,
-		OMB_CLOUD_TRIES => $other->{tries} // 5, OMB_CLOUD_STALL => $other->{stall} // 20);
-	my $h = IPC::Run::start([ $suite, @args ], '<', \undef, '>&', \$out, IPC::Run::timeout(180));
-	IPC::Run::finish($h);
-	return ($? & 127 ? 'signal ' . ($? & 127) : $? >> 8, $out);
+	my ($other) = @_;
+	return { OMB_CLOUD_URL => url(%$other), OMB_CLOUD_CREDENTIALS => $other->{credentials} // $key,
+		OMB_CLOUD_TRIES => $other->{tries} // 5, OMB_CLOUD_STALL => $other->{stall} // 20 };
 }
-
-sub sftp_ok
-{
-	my ($other, $args, $name) = @_;
-	my ($status, $out) = sftp($other, @$args);
-	is($status, 0, $name) or diag($out);
-	return $out;
-}
-
-sub sftp_fails
-{
-	my ($other, $args, $pattern, $name) = @_;
-	my ($status, $out) = sftp($other, @$args);
-	is($status, 1, "$name: it fails");
-	like($out, $pattern, "$name: it says why");
-	unlike($out, qr/\Q$password\E|pass phrase/, "$name: it shows no secret");
-	return $out;
-}
+sub sftp_ok { my ($other, @case) = @_; return suite_ok(with($other), @case) }
+sub sftp_fails { my ($other, @case) = @_; return suite_fails(with($other), @case) }
 
 # ---- the contract ----
 
@@ -171,25 +142,9 @@ if ($ENV{OMB_SMALL_FS})
 
 # ---- the network ----
 
-my ($rules, $log) = ("$base/rules", "$base/log");
-write_file($_, '') for $rules, $log;
-my $proxy = IPC::Run::start([ $^X, "$FindBin::RealBin/cutproxy.pl", "$base/port", $port, $rules, $log ], '<', \undef, '>', '/dev/null');
-for (1 .. 600) { last if -e "$base/port"; usleep(50_000); }
-my %proxy = (port => slurp_file("$base/port"), hosts => "host-key=$print{ed25519}");
-
-# Rules are changed in place: the proxy may hold the file.
-sub set_rules
-{
-	for my $content ([ $rules, join '', map { "$_\n" } @_ ], [ $log, '' ])
-	{
-		open my $f, '>', $content->[0] or die $!;
-		print $f $content->[1];
-		close $f;
-	}
-	return;
-}
+my %proxy = (port => start_proxy($base, $port, 'cutproxy.pl'), hosts => "host-key=$print{ed25519}");
 my $size = 8_000_000;
-set_rules();
+with_rules();
 sftp_ok(\%proxy, [ 'put', 'whole', $size ], 'an object through the proxy');
 for my $case (
 	[ 'up=0 times=2', 'put' ],
@@ -208,12 +163,12 @@ for my $case (
 	my ($rule, $action) = @$case;
 	my $name = $action =~ /put|remove/ ? 'new' . ++$n : 'whole';
 	sftp_ok({}, [ 'put', $name, $size ], 'an object to be removed') if $action eq 'remove';
-	set_rules($rule);
+	with_rules($rule);
 	# each connection that breaks while an object is read has brought some of it
 	my %limits = (stall => 2, $action eq 'whole' ? (tries => 3) : ());
 	sftp_ok({ %proxy, %limits }, [ $action, $name, $size ], "$action, $rule");
 	my ($word) = $rule =~ /^(\S+)/;
-	like(slurp_file($log), qr/^\Q$word\E$/m, 'that did happen');
+	like(requests(), qr/^\Q$word\E$/m, 'that did happen');
 	sftp_ok({}, [ 'get', $name, $size ], 'it is whole') if $action eq 'put';
 	sftp_fails({}, [ 'get', $name, $size ], qr/^not_found/, 'it is gone') if $action eq 'remove';
 	unlink "$data/$name" if $name ne 'whole';
@@ -221,7 +176,7 @@ for my $case (
 for my $case ([ 'up=3000', 'put' ], [ 'down=100', 'list' ], [ 'hang=0', 'list' ])
 {
 	my ($rule, $action) = @$case;
-	set_rules($rule);
+	with_rules($rule);
 	my $start = time;
 	sftp_fails({ %proxy, stall => 1 }, [ $action, 'never', 1000 ],
 		qr/(lost the connection|could not start SSH|did not answer in time).*\ndetail: Gave up after 5 attempts/, "$action, $rule always");
@@ -230,17 +185,17 @@ for my $case ([ 'up=3000', 'put' ], [ 'down=100', 'list' ], [ 'hang=0', 'list' ]
 sftp_fails({ port => PostgreSQL::Test::Cluster::get_free_port() }, ['list'], qr/could not connect to server.*\ndetail: Gave up after 5/, 'nobody there');
 
 # Each answer to the last requests of an upload is lost once.
-set_rules();
+with_rules();
 sftp_ok(\%proxy, [ 'put', 'measured', 1000 ], 'how many bytes a small upload takes');
-my ($bytes) = slurp_file($log) =~ /^end up=(\d+)/m;
+my ($bytes) = requests() =~ /^end up=(\d+)/m;
 unlink "$data/measured";
 my $happened = 0;
 for (my $back = 60; $back < 1400; $back += 100)
 {
-	set_rules('lost=' . ($bytes - $back) . ' times=1');
+	with_rules('lost=' . ($bytes - $back) . ' times=1');
 	sftp_ok(\%proxy, [ 'put', 'once', 1000 ], "no answer to what comes $back bytes before the end");
 	sftp_fails({}, [ 'put', 'once', 1001 ], qr/^exists/, 'it is there');
-	$happened++ if slurp_file($log) =~ /^lost/m;
+	$happened++ if requests() =~ /^lost/m;
 	unlink "$data/once";
 }
 cmp_ok($happened, '>', 8, 'answers were lost');
@@ -250,7 +205,7 @@ for my $action ('put', 'get')
 {
 	my $big = 60_000_000;
 	my $said = '';
-	set_rules();
+	with_rules();
 	local %ENV = (%ENV, OMB_CLOUD_URL => url(%proxy), OMB_CLOUD_CREDENTIALS => $key);
 	my $h = IPC::Run::start([ $suite, $action, 'restarted', $big ], '<', \undef, '>&', \$said, IPC::Run::timeout(120));
 	if ($action eq 'put')
@@ -268,52 +223,21 @@ rmtree($data, { keep_root => 1 });
 
 # ---- end to end ----
 
-my $repo = { dir => "$base/repository", key => "$base/key" };
-my ($status, $err);
-($status, $out, $err) = program(undef, 'init', '--repository', $repo->{dir}, '--key-file', $repo->{key});
-my ($code) = $out =~ /^Recovery code:\s+(\S+)$/m;
-ok($code, 'a repository') or diag($err);
-write_file("$base/code", "$code\n");
-my $node = new_node('main', $repo, conf => "autovacuum = off\nomsupply_backup.jobs = 1\n");
-$node->safe_psql('postgres', q{CREATE TABLE t AS SELECT n, md5(n::text) AS a FROM generate_series(1, 20000) n});
-$node->safe_psql('postgres', q{SELECT backup_now('first')});
-sub mirror
-{
-	my ($to, @options) = @_;
-	my ($s, $o, $e) = program($repo, 'mirror', '--to', $to, '--credentials-to', $key, '--json', @options);
-	return ($s, $o eq '' ? undef : decode_json($o), $e);
-}
-set_rules('up=300000 times=3', 'down=20000 times=2');
-my ($s, $result, $e) = mirror(url(%proxy));
-is($s, 0, 'it is mirrored over a network that fails') or diag($e);
+my ($node, $repo, $code) = new_machine($base);
+with_rules('up=300000 times=3', 'down=20000 times=2');
+my $result = mirror_to('it is mirrored over a network that fails', $repo, url(%proxy), $key);
 is($result->{backups_copied}, 1, 'the backup is there');
-like(slurp_file($log), qr/^up=300000$/m, 'it did fail');
+like(requests(), qr/^up=300000$/m, 'it did fail');
 $node->safe_psql('postgres', q{UPDATE t SET a = md5(a) WHERE n < 5000});
 $node->safe_psql('postgres', q{SELECT backup_now('second')});
 $node->safe_psql('postgres', q{INSERT INTO t VALUES (-1, 'last')});
 wait_archived($node);
-($s, $result, $e) = mirror(url());
-is($s, 0, 'mirrored again') or diag($e);
+$result = mirror_to('mirrored again', $repo, url(), $key);
 is($result->{objects_missing}, 0, 'nothing is missing');
-($s, $result, $e) = mirror(url(), '--check', '--sample', 100);
-is($s, 0, 'the copy is as it should be') or diag($e);
+mirror_to('the copy is as it should be', $repo, url(), $key, '--check', '--sample', 100);
 program_fails([ 'prune', '--repository', url(), '--credentials', $key ], 1, qr/lock|use/, 'prune where others may be', $repo);
 program_ok([ 'prune', '--repository', url(more => '&sole-user=yes'), '--credentials', $key ], 'prune by a sole user', $repo);
-
-my $wanted = fingerprint($node);
-$node->stop('immediate');
-rmtree($node->data_dir);
-rmtree($repo->{dir});
-unlink $repo->{key};
-($status, $out, $err) = program(undef, 'list', '--repository', url(), '--credentials', $key, '--recovery-code-file', "$base/code");
-is($status, 0, 'the server is listed with the recovery code') or diag($err);
-like($out, qr/first.*second/s, 'with both backups');
-my $new_key = "$base/new key";
-program_ok([ 'key', '--repository', url(), '--credentials', $key, '--recovery-code-file', "$base/code", $new_key ], 'a new key file');
-my $restored = restored_node('restored', { dir => url(), key => $new_key }, '--credentials', $key);
-start_restored($restored);
-is(fingerprint($restored), $wanted, 'everything is as it was');
-prove_sound($restored, 'restored');
-$proxy->kill_kill;
+my $wanted = lose_machine($node, $repo);
+machine_comes_back($wanted, $code, url(), $key);
 
 done_testing();

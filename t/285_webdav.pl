@@ -5,9 +5,9 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
+use Cloud;
 use File::Path qw(rmtree);
 use IPC::Run;
-use JSON::PP;
 use Omb;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -19,18 +19,11 @@ my $control = "$ENV{OMB_BIN}/webdavserver.sh";
 my $base = PostgreSQL::Test::Utils::tempdir('webdav');
 my $server = "$base/server";
 my $password = 'secret word';
+@Cloud::secrets = ($password);
 $ENV{OMB_DAV_PORT} = PostgreSQL::Test::Cluster::get_free_port();
 $ENV{OMB_DAV_TLS_PORT} = PostgreSQL::Test::Cluster::get_free_port();
 
 my $n = 0;
-sub write_file
-{
-	my ($path, $content) = @_;
-	unlink $path;
-	append_to_file($path, $content);
-	chmod 0600, $path or die "$path: $!";
-	return $path;
-}
 sub credentials { return (credentials => write_file("$base/credentials" . $n++, $_[0])) }
 
 command_ok([ $control, 'init', $server ], 'configuration of a server');
@@ -46,35 +39,14 @@ sub url
 	return 'webdav://127.0.0.1:' . ($o{port} // $ENV{OMB_DAV_PORT}) . ($o{path} // '/basic') . ($o{more} // '');
 }
 
-# Run the suite; returns exit status and what it says.
-sub dav
+sub with
 {
-	my ($other, @args) = @_;
-	my $out = '';
-	local %ENV = (%ENV, OMB_CLOUD_URL => url(%$other), OMB_CLOUD_CREDENTIALS => $other->{credentials} // $keys,
-		OMB_CLOUD_TRIES => 4, OMB_CLOUD_STALL => $other->{stall} // 20);
-	my $h = IPC::Run::start([ $suite, @args ], '<', \undef, '>&', \$out, IPC::Run::timeout(180));
-	IPC::Run::finish($h);
-	return ($? & 127 ? 'signal ' . ($? & 127) : $? >> 8, $out);
+	my ($other) = @_;
+	return { OMB_CLOUD_URL => url(%$other), OMB_CLOUD_CREDENTIALS => $other->{credentials} // $keys,
+		OMB_CLOUD_TRIES => 4, OMB_CLOUD_STALL => $other->{stall} // 20 };
 }
-
-sub dav_ok
-{
-	my ($other, $args, $name) = @_;
-	my ($status, $out) = dav($other, @$args);
-	is($status, 0, $name) or diag($out);
-	return $out;
-}
-
-sub dav_fails
-{
-	my ($other, $args, $pattern, $name) = @_;
-	my ($status, $out) = dav($other, @$args);
-	is($status, 1, "$name: it fails");
-	like($out, $pattern, "$name: it says why");
-	unlike($out, qr/\Q$password\E/, "$name: it shows no secret");
-	return $out;
-}
+sub dav_ok { my ($other, @case) = @_; return suite_ok(with($other), @case) }
+sub dav_fails { my ($other, @case) = @_; return suite_fails(with($other), @case) }
 
 # ---- the contract ----
 
@@ -125,27 +97,12 @@ if ($ENV{OMB_SMALL_FS})
 
 # ---- the network ----
 
-my ($rules, $log) = ("$base/rules", "$base/log");
-write_file($_, '') for $rules, $log;
-my $proxy = IPC::Run::start([ $^X, "$FindBin::RealBin/faultproxy.pl", "$base/port", $ENV{OMB_DAV_PORT}, $rules, $log ], '<', \undef, '>', '/dev/null');
-for (1 .. 600) { last if -e "$base/port"; usleep(50_000); }
-my %proxy = (port => slurp_file("$base/port"));
-
-sub set_rules
-{
-	for my $content ([ $rules, join '', map { "$_\n" } @_ ], [ $log, '' ])
-	{
-		open my $f, '>', $content->[0] or die $!;
-		print $f $content->[1];
-		close $f;
-	}
-	return;
-}
+my %proxy = (port => start_proxy($base, $ENV{OMB_DAV_PORT}));
 my $size = 5_000_000;
-set_rules();
+with_rules();
 dav_ok(\%proxy, [ 'put', 'whole', $size ], 'an object through the proxy');
 dav_ok(\%proxy, [ 'put', 'new/folder/x', 10 ], 'an object in new folders');
-is(scalar(() = slurp_file($log) =~ /^MOVE/mg), 3, 'costs no more than one failure');
+is(scalar(() = requests() =~ /^MOVE/mg), 3, 'costs no more than one failure');
 for my $case (
 	[ 'status=503:Busy times=2', 'put' ],
 	[ 'status=500:Error times=2', 'put' ],
@@ -163,10 +120,10 @@ for my $case (
 	my ($rule, $action) = @$case;
 	my $name = $action =~ /put|remove/ ? 'new' . ++$n : 'whole';
 	dav_ok({}, [ 'put', $name, $size ], 'an object to be removed') if $action eq 'remove';
-	set_rules($rule);
+	with_rules($rule);
 	dav_ok({ %proxy, stall => 2 }, [ $action, $name, $size ], "$action, $rule");
 	my ($word) = $rule =~ /^(\S+)/;
-	like(slurp_file($log), qr/ \Q$word\E$/m, 'that did happen');
+	like(requests(), qr/ \Q$word\E$/m, 'that did happen');
 	dav_ok({}, [ 'get', $name, $size ], 'it is whole') if $action eq 'put';
 	dav_fails({}, [ 'get', $name, $size ], qr/^not_found/, 'it is gone') if $action eq 'remove';
 }
@@ -178,13 +135,13 @@ for my $case (
 	[ 'wrong-range method=GET', 'get', qr/other bytes than asked for/ ])
 {
 	my ($rule, $action, $pattern) = @$case;
-	set_rules($rule);
+	with_rules($rule);
 	dav_fails({ %proxy, stall => 2 }, [ $action, 'whole', $size ], $pattern, "$action, $rule always");
-	cmp_ok(scalar(split /\n/, slurp_file($log)), '<', 20, 'it does not spin');
+	cmp_ok(scalar(split /\n/, requests()), '<', 20, 'it does not spin');
 }
 
 # The server is started anew while it is written to.
-set_rules();
+with_rules();
 {
 	my $said = '';
 	local %ENV = (%ENV, OMB_CLOUD_URL => url(), OMB_CLOUD_CREDENTIALS => $keys);
@@ -199,45 +156,18 @@ rmtree($data, { keep_root => 1 });
 
 # ---- end to end ----
 
-my $repo = { dir => "$base/repository", key => "$base/key" };
-my ($status, $err);
-($status, $out, $err) = program(undef, 'init', '--repository', $repo->{dir}, '--key-file', $repo->{key});
-my ($code) = $out =~ /^Recovery code:\s+(\S+)$/m;
-ok($code, 'a repository') or diag($err);
-write_file("$base/code", "$code\n");
-my $node = new_node('main', $repo, conf => "autovacuum = off\nomsupply_backup.jobs = 1\n");
-$node->safe_psql('postgres', q{CREATE TABLE t AS SELECT n, md5(n::text) AS a FROM generate_series(1, 20000) n});
-$node->safe_psql('postgres', q{SELECT backup_now('first')});
-sub mirror
-{
-	my ($to, @options) = @_;
-	my ($s, $o, $e) = program($repo, 'mirror', '--to', $to, '--credentials-to', $keys, '--json', @options);
-	return ($s, $o eq '' ? undef : decode_json($o), $e);
-}
-set_rules('reset-up=1000 times=2 method=PUT', 'lost-reply times=2 method=MOVE', 'status=503:Busy times=2');
-my ($s, $result, $e) = mirror(url(%proxy));
-is($s, 0, 'it is mirrored over a network that fails') or diag($e);
+my ($node, $repo, $code) = new_machine($base);
+with_rules('reset-up=1000 times=2 method=PUT', 'lost-reply times=2 method=MOVE', 'status=503:Busy times=2');
+my $result = mirror_to('it is mirrored over a network that fails', $repo, url(%proxy), $keys);
 is($result->{backups_copied}, 1, 'the backup is there');
+$node->safe_psql('postgres', q{SELECT backup_now('second')});
 $node->safe_psql('postgres', q{INSERT INTO t VALUES (-1, 'last')});
 wait_archived($node);
-($s, $result, $e) = mirror(url());
-is($s, 0, 'mirrored again') or diag($e);
+$result = mirror_to('mirrored again', $repo, url(), $keys);
 is($result->{objects_missing}, 0, 'nothing is missing');
-($s, $result, $e) = mirror(url(), '--check', '--sample', 100);
-is($s, 0, 'the copy is as it should be') or diag($e);
+mirror_to('the copy is as it should be', $repo, url(), $keys, '--check', '--sample', 100);
 program_ok([ 'prune', '--repository', url(more => '?sole-user=yes'), '--credentials', $keys ], 'prune by a sole user', $repo);
-
-my $wanted = fingerprint($node);
-$node->stop('immediate');
-rmtree($node->data_dir);
-rmtree($repo->{dir});
-unlink $repo->{key};
-my $new_key = "$base/new key";
-program_ok([ 'key', '--repository', url(), '--credentials', $keys, '--recovery-code-file', "$base/code", $new_key ], 'a new key file');
-my $restored = restored_node('restored', { dir => url(), key => $new_key }, '--credentials', $keys);
-start_restored($restored);
-is(fingerprint($restored), $wanted, 'everything is as it was');
-prove_sound($restored, 'restored');
-$proxy->kill_kill;
+my $wanted = lose_machine($node, $repo);
+machine_comes_back($wanted, $code, url(), $keys);
 
 done_testing();

@@ -94,7 +94,7 @@ sql('central', q{BEGIN; INSERT INTO stock VALUES (5001, 'prepared'); PREPARE TRA
 sql('central', q{INSERT INTO stock VALUES (0, 'last good')});
 my $stock = sql('central', 'SELECT count(*), sum(hashtext(stock::text)) FROM stock');
 my $good = sql('central', 'SELECT clock_timestamp()');
-sleep 0.1;
+$node->poll_query_until('central', "SELECT clock_timestamp() > '$good'") or die;
 sql('central', q{DELETE FROM stock; DROP TABLE other});
 sql('central', q{COMMIT PREPARED 'left open'});
 more_work();
@@ -187,17 +187,13 @@ for my $case ([ 'TERM', 'copying' ], [ 'TERM', 'recovering' ], [ 'INT', 'writing
 	local $ENV{OMSUPPLY_BACKUP_REPOSITORY} = $repo->{dir};
 	local $ENV{OMSUPPLY_BACKUP_KEY_FILE} = $repo->{key};
 	my $h = IPC::Run::start([ 'omsupply_backup', 'extract', '--scratch', $scratch, '--database', 'central', '--into', "$base/x" ], '<', \undef, '>', \$out, '2>', \$err);
-	for (1 .. 6000)
-	{
-		$h->pump_nb;
-		last if $err =~ /\Q$phase/ || !$h->pumpable;
-		sleep 0.005;
-	}
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
+	while ($err !~ /\Q$phase/ && $h->pumpable && time < $end) { $h->pump_nb; sleep 0.005; }
 	like($err, qr/\Q$phase/, "$phase");
 	isnt(left(), '', 'it works in its directory');
 	kill $signal => $h->{KIDS}[0]{PID} or die;
 	$h->finish;
-	my $end = time + 20;
+	$end = time + $PostgreSQL::Test::Utils::timeout_default;
 	sleep 0.05 while processes() && time < $end;
 	is_deeply([ processes() ], [], "$signal while $phase: no server is left");
 	# when all are killed at once nobody is left to remove it

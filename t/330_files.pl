@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
+use File::Basename qw(dirname);
 use File::Path qw(make_path rmtree);
 use IPC::Run;
 use JSON::PP;
@@ -47,6 +48,7 @@ sub list_files { return @{ decode_json(program_ok([ 'list', '--files', '--json' 
 
 my $sets = "$base/app";
 make_path("$sets/sub/empty");
+symlink $repo->{dir}, "$base/to repository" or die;
 for my $bad (
 	[ q{('a/b', '/tmp', '{}')}, qr/invalid name of a file set/ ],
 	[ q{('..', '/tmp', '{}')}, qr/invalid name of a file set/ ],
@@ -55,9 +57,13 @@ for my $bad (
 	[ q{('a', 'relative', '{}')}, qr/invalid path of file set "a": "relative"/ ],
 	[ q{('a', '} . $node->data_dir . q{/base', '{}')}, qr/is inside the data directory/ ],
 	[ qq{('a', '$repo->{dir}/packs', '{}')}, qr/is inside the repository/ ],
-	[ q{('a', '/tmp', '{/absolute}')}, qr/invalid pattern of file set "a"/ ],
-	[ q{('a', '/tmp', '{x,NULL}')}, qr/invalid pattern of file set "a"/ ],
-	[ q{('a', '/tmp', (SELECT array_agg('x' || n) FROM generate_series(1, 60) n))}, qr/too many patterns/ ])
+	[ q{('a', '} . dirname($node->data_dir) . q{', '{}')}, qr/contains the data directory.*HINT:  Make sets of the directories beside it/s ],
+	[ q{('a', '/', '{}')}, qr/path "\/" of file set "a" contains the data directory/ ],
+	[ qq{('a', '@{[ dirname($repo->{dir}) ]}', '{}')}, qr/contains the repository/ ],
+	[ qq{('a', '$base/to repository', '{}')}, qr/is inside the repository/ ],
+	[ q{('a', '/usr', '{/absolute}')}, qr/invalid pattern of file set "a"/ ],
+	[ q{('a', '/usr', '{x,NULL}')}, qr/invalid pattern of file set "a"/ ],
+	[ q{('a', '/usr', (SELECT array_agg('x' || n) FROM generate_series(1, 60) n))}, qr/too many patterns/ ])
 {
 	my ($rc, $out, $err) = $node->psql('postgres', "INSERT INTO backup_file_set (name, path, exclude) VALUES $bad->[0]");
 	like($err, $bad->[1], "refused: $bad->[0]");

@@ -7,6 +7,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 use File::Path qw(make_path rmtree);
 use Fcntl;
+use IO::Socket::UNIX;
 use IPC::Run;
 use JSON::PP;
 use Omb;
@@ -67,6 +68,9 @@ write_file("$set/.hidden", '');
 write_file("$set/d/" . join('/', ('deep') x 100) . '/f', 'e');
 write_file("$set/a.b", 'f');
 write_file("$set/a/x", 'g');
+write_file("$set/" . ('n' x 255), 'i');
+write_file("$set/first name", 'j');
+link "$set/first name", "$set/second name" or die;
 symlink 'nowhere', "$set/dangling" or die;
 symlink '/etc', "$set/out" or die;
 symlink '..', "$set/d/up" or die;
@@ -74,16 +78,42 @@ system("mkfifo '$set/pipe' && truncate -s 50M '$set/hole' && printf x | dd of='$
 mkdir "$set/locked" or die;
 write_file("$set/locked/f", 'h');
 chmod 0555, "$set/locked";
+my $socket = IO::Socket::UNIX->new(Type => SOCK_STREAM, Local => "$set/socket", Listen => 1) or die;
 my ($id, $err) = files();
 like($err, qr/skipped special file ".*pipe"/, 'a pipe is left out with a warning');
+like($err, qr/skipped special file ".*socket"/, 'and a socket');
 my $dir = restore();
-unlink "$set/pipe";
+unlink "$set/pipe", "$set/socket";
+is((stat "$dir/first name")[3], 1, 'hard links become files of their own');
 is(tree($dir), tree($set), 'all is as it was');
 my $blocks = (stat "$dir/hole")[12];
 cmp_ok($blocks * 512, '<', 2_000_000, 'the hole is one again');
 unlike(`cd '$dir' && find . -newermt '1 minute ago' -path './out/*'`, qr/./, 'nothing came from outside');
 chmod 0755, "$set/locked";
 chmod 0755, "$dir/locked";
+
+# ---- a file larger than 4 GiB; two sets that overlap ----
+
+make_path("$base/huge/inner");
+write_file("$base/huge/inner/f", 'inner');
+open my $huge, '>:raw', "$base/huge/disk" or die;
+for my $at (0, 2**32 - 3, 5 * 2**30 - 7)
+{
+	sysseek $huge, $at, 0 or die;
+	syswrite $huge, 'content';
+}
+close $huge;
+sql(qq{UPDATE backup_file_set SET is_enabled = false; INSERT INTO backup_file_set VALUES ('huge', '$base/huge'), ('inner', '$base/huge/inner')});
+($id, $err) = files();
+is($err, '', 'sets may overlap');
+program_ok([ 'restore', '--files-dir', "$base/huge restored", '--jobs', '4' ], 'restore of a huge file', $repo);
+is(-s "$base/huge restored/huge/disk", 5 * 2**30, 'of 5 GiB');
+cmp_ok((stat "$base/huge restored/huge/disk")[12] * 512, '<', 10_000_000, 'nearly all of it is a hole');
+is(system('cmp', '-s', "$base/huge/disk", "$base/huge restored/huge/disk"), 0, 'it is the same');
+is(read_file("$base/huge restored/$_"), 'inner', "each set has its files: $_") for 'huge/inner/f', 'inner/f';
+sql(q{DELETE FROM backup_file_set WHERE name IN ('huge', 'inner')});
+rmtree([ "$base/huge", "$base/huge restored" ]);
+set("$base/link");
 
 # ---- a file that cannot be read, a directory that cannot be ----
 
@@ -214,7 +244,19 @@ my $taken = time - $start;
 my $facts = facts($id);
 is($facts->{set_files}, $many, "$many files") or diag(explain $facts);
 cmp_ok($taken, '<', 60, sprintf('in %.1f s', $taken));
-is(`cd '@{[ restore() ]}' && find . -type f | sort | xargs cat | sha256sum`, `cd '$base/many' && find . -type f | sort | xargs cat | sha256sum`, 'come back');
+# directories get their times when all threads are done with them
+my $times = q{find . -printf '%P %y %m %T@\n' | LC_ALL=C sort};
+for my $jobs (1, 8)
+{
+	$dir = restore('--jobs', $jobs);
+	is(`cd '$dir' && find . -type f | sort | xargs cat | sha256sum`, `cd '$base/many' && find . -type f | sort | xargs cat | sha256sum`, "come back by $jobs threads");
+	is(`cd '$dir' && $times`, `cd '$base/many' && $times`, 'with modes and times');
+}
+for my $n (1 .. 200) { unlink "$dir/" . ($n % 50) . "/$n" if $n % 2; write_file("$dir/" . ($n % 50) . "/$n", 'other') if !($n % 2); }
+write_file("$dir/7/.omsupply_backup.tmp3", 'left by a restore that was killed');
+my $delta = program_ok([ 'restore', '--files-dir', $dir =~ s{/[^/]*$}{}r, '--delta', '--jobs', '8' ], 'delta by 8 threads', $repo);
+like($delta, qr/19800 files were the same/, 'what is the same is left alone');
+is(`cd '$dir' && $times`, `cd '$base/many' && $times`, 'the rest is as it was, and nothing else is there');
 $start = time;
 ($id) = files();
 note(sprintf('once more in %.1f s', time - $start));

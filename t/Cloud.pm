@@ -1,5 +1,5 @@
-# Cloud.pm: what the tests of stores in clouds share: the program cloudsuite, a
-# proxy that fails, and losing a machine whose repository is mirrored.
+# Cloud.pm: what the tests of stores on other machines share: the program
+# cloudsuite, a proxy that fails, and losing a machine whose repository is mirrored.
 package Cloud;
 
 use strict;
@@ -16,8 +16,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(suite suite_ok suite_fails write_private start_proxy with_rules
-  requests failures_pass failures_end lose_machine encode);
+our @EXPORT = qw(suite suite_ok suite_fails write_file write_private start_proxy with_rules
+  requests failures_pass failures_end new_machine mirror_to lose_machine
+  machine_comes_back mirror_and_lose encode);
 
 # environment of the suite, and texts that nothing may show
 our %server;
@@ -25,14 +26,17 @@ our @secrets;
 
 my ($proxy, $rules, $log);
 
-sub write_private
+# A new file that nobody else may read.
+sub write_file
 {
-	my ($path, @lines) = @_;
+	my ($path, $content) = @_;
 	unlink $path;
-	append_to_file($path, join '', map { "$_\n" } @lines);
+	append_to_file($path, $content);
 	chmod 0600, $path or die "$path: $!";
 	return $path;
 }
+
+sub write_private { my ($path, @lines) = @_; return write_file($path, join '', map { "$_\n" } @lines) }
 
 sub encode { my ($text) = @_; $text =~ s/([^A-Za-z0-9_.~-])/sprintf '%%%02X', ord $1/ge; return $text }
 
@@ -72,19 +76,20 @@ sub suite_fails
 
 # ---- a network that fails ----
 
-# A proxy in front of a port; returns its own.
+# A proxy in front of a port; returns its own. The rules are those of the script.
 sub start_proxy
 {
-	my ($base, $upstream) = @_;
+	my ($base, $upstream, $script) = @_;
 	($rules, $log) = ("$base/rules", "$base/log");
 	with_rules();
-	$proxy = IPC::Run::start([ $^X, "$FindBin::RealBin/faultproxy.pl", "$base/port", $upstream, $rules, $log ],
+	$proxy = IPC::Run::start([ $^X, "$FindBin::RealBin/" . ($script // 'faultproxy.pl'), "$base/port", $upstream, $rules, $log ],
 		'<', \undef, '>', '/dev/null');
 	for (1 .. 600) { last if -e "$base/port"; usleep(50_000); }
 	return slurp_file("$base/port");
 }
 END { my $status = $?; $proxy->kill_kill if $proxy; $? = $status }
 
+# Changed in place: the proxy may hold the files.
 sub with_rules
 {
 	my (@lines) = @_;
@@ -144,30 +149,75 @@ sub failures_end
 
 # ---- losing a machine ----
 
-# Mirror to $shaky, through the proxy, and $direct; lose all but the target,
-# its credentials and the recovery code; restore.
-sub lose_machine
+# A server with a table t and a backup "first"; returns its node, its
+# repository and a file with the recovery code.
+sub new_machine
 {
-	my ($base, $direct, $shaky, $credentials) = @_;
+	my ($base) = @_;
 	my $repo = { dir => "$base/repository", key => "$base/key" };
 	my ($status, $out, $err) = program(undef, 'init', '--repository', $repo->{dir}, '--key-file', $repo->{key});
 	my ($code) = $out =~ /^Recovery code:\s+(\S+)$/m;
 	ok($code, 'a repository') or diag($err);
-	write_private("$base/code", $code);
 	my $node = new_node('main', $repo, conf => "autovacuum = off\nomsupply_backup.jobs = 1\n");
 	$node->safe_psql('postgres', q{CREATE TABLE t AS SELECT n, md5(n::text) AS a FROM generate_series(1, 20000) n});
 	$node->safe_psql('postgres', q{SELECT backup_now('first')});
-	my $mirror = sub {
-		my ($to, @options) = @_;
-		local $ENV{OMSUPPLY_BACKUP_CREDENTIALS} = $credentials;
-		my ($s, $o, $e) = program($repo, 'mirror', '--to', $to, '--json', @options);
-		for my $secret (@secrets) { ok(index("$o$e", $secret) < 0, 'no secret is shown'); }
-		return ($s, $o eq '' ? undef : JSON::PP::decode_json($o), $e);
-	};
+	return ($node, $repo, write_private("$base/code", $code));
+}
+
+# Mirror; it works. Returns what it tells.
+sub mirror_to
+{
+	my ($name, $repo, $to, $credentials, @options) = @_;
+	local $ENV{OMSUPPLY_BACKUP_CREDENTIALS} = $credentials;
+	my ($status, $out, $err) = program($repo, 'mirror', '--to', $to, '--json', @options);
+	is($status, 0, $name) or diag($err);
+	for my $secret (@secrets) { ok(index("$out$err", $secret) < 0, 'no secret is shown'); }
+	return $out eq '' ? {} : JSON::PP::decode_json($out);
+}
+
+# Lose all but the target, its credentials and the recovery code; returns what
+# must come back.
+sub lose_machine
+{
+	my ($node, $repo) = @_;
+	my $wanted = fingerprint($node);
+	$node->stop('immediate');
+	rmtree($node->data_dir);
+	rmtree($repo->{dir});
+	unlink $repo->{key};
+	return $wanted;
+}
+
+# It is restored from a target, or from $shaky, which is the same.
+sub machine_comes_back
+{
+	my ($wanted, $code, $target, $credentials, $shaky, @rules) = @_;
+	my $key = "$code.new key";
+	my ($status, $out, $err) =
+	  program(undef, 'list', '--repository', $target, '--credentials', $credentials, '--recovery-code-file', $code);
+	is($status, 0, 'the target is listed with the recovery code') or diag($err);
+	like($out, qr/first.*second/s, 'with both backups');
+	program_ok([ 'key', '--repository', $target, '--credentials', $credentials, '--recovery-code-file', $code, $key ], 'a new key file is made');
+	with_rules(@rules);
+	my $restored = restored_node('restored', { dir => $shaky // $target, key => $key }, '--credentials', $credentials);
+	with_rules();
+	my $conf = slurp_file($restored->data_dir . '/postgresql.auto.conf');
+	like($conf, qr{--credentials ''\Q$credentials\E''}, 'the server is to fetch WAL from the target');
+	for my $secret (@secrets) { ok(index($conf, $secret) < 0, 'with no secret in its settings'); }
+	start_restored($restored);
+	is(fingerprint($restored), $wanted, 'everything is as it was');
+	prove_sound($restored, 'restored');
+	return;
+}
+
+# Mirror to $shaky, through the proxy, and $direct; lose the machine; restore.
+sub mirror_and_lose
+{
+	my ($base, $direct, $shaky, $credentials) = @_;
+	my ($node, $repo, $code) = new_machine($base);
 
 	with_rules('reset-up=100 times=2 method=PUT', 'lost-reply times=1 skip=2 method=PUT', 'status=503:ServerBusy times=3');
-	my ($s, $result, $e) = $mirror->($shaky);
-	is($s, 0, 'it is mirrored over a network that fails') or diag($e);
+	my $result = mirror_to('it is mirrored over a network that fails', $repo, $shaky, $credentials);
 	is($result->{backups_copied}, 1, 'the backup is there');
 	$node->safe_psql('postgres', q{UPDATE t SET a = md5(a) WHERE n < 5000});
 	wait_archived($node);
@@ -175,18 +225,16 @@ sub lose_machine
 	is($ps, 0, 'it has all permissions that are needed') or diag("$po$pe");
 	is(scalar(grep { $_->{result} eq 'ok' && $_->{operation} ne 'object lock' } @{ JSON::PP::decode_json($po) }), 11, 'each was tried, and is told');
 	with_rules('status=403:Refused method=PUT times=1000');
-	($s, $result, $e) = $mirror->($shaky);
-	is($s, 1, 'a target that refuses makes it fail');
-	like($e, qr/not complete|given up/, 'it says so');
+	my $err = program_fails([ 'mirror', '--to', $shaky, '--credentials-to', $credentials ],
+		1, qr/not complete|given up/, 'a target that refuses makes it fail', $repo);
+	for my $secret (@secrets) { ok(index($err, $secret) < 0, 'no secret is shown'); }
 	with_rules();
 	$node->safe_psql('postgres', q{SELECT backup_now('second')});
 	$node->safe_psql('postgres', q{INSERT INTO t VALUES (-1, 'last')});
 	wait_archived($node);
-	($s, $result, $e) = $mirror->($direct);
-	is($s, 0, 'the last mirror') or diag($e);
+	$result = mirror_to('the last mirror', $repo, $direct, $credentials);
 	is($result->{objects_missing}, 0, 'nothing is missing');
-	($s, $result, $e) = $mirror->($direct, '--check', '--sample', 100);
-	is($s, 0, 'the copy is as it should be') or diag($e);
+	mirror_to('the copy is as it should be', $repo, $direct, $credentials, '--check', '--sample', 100);
 
 	# the server does it by itself
 	my $own = $direct =~ s/server one/server two/r;
@@ -198,26 +246,9 @@ sub lose_machine
 	($ps, $po, $pe) = program({ dir => $own, key => $repo->{key} }, 'verify', '--credentials', $credentials);
 	is($ps, 0, 'that copy verifies') or diag("$po$pe");
 
-	my $wanted = fingerprint($node);
-	$node->stop('immediate');
-	rmtree($node->data_dir);
-	rmtree($repo->{dir});
-	unlink $repo->{key};
-	($status, $out, $err) =
-	  program(undef, 'list', '--repository', $direct, '--credentials', $credentials, '--recovery-code-file', "$base/code");
-	is($status, 0, 'the target is listed with the recovery code') or diag($err);
-	like($out, qr/first.*second/s, 'with both backups');
-	program_ok([ 'key', '--repository', $direct, '--credentials', $credentials, '--recovery-code-file', "$base/code", "$base/new key" ],
-		'a new key file is made');
-	with_rules('reset-down=30000 times=3 method=GET', 'status=503:ServerBusy times=3 method=GET');
-	my $restored = restored_node('restored', { dir => $shaky, key => "$base/new key" }, '--credentials', $credentials);
-	with_rules();
-	my $conf = slurp_file($restored->data_dir . '/postgresql.auto.conf');
-	like($conf, qr{--credentials ''\Q$credentials\E''}, 'the server is to fetch WAL from the target');
-	for my $secret (@secrets) { ok(index($conf, $secret) < 0, 'with no secret in its settings'); }
-	start_restored($restored);
-	is(fingerprint($restored), $wanted, 'everything is as it was');
-	prove_sound($restored, 'restored');
+	my $wanted = lose_machine($node, $repo);
+	machine_comes_back($wanted, $code, $direct, $credentials, $shaky, 'reset-down=30000 times=3 method=GET',
+		'status=503:ServerBusy times=3 method=GET');
 	return;
 }
 

@@ -23,6 +23,8 @@ extern void omb_check_sql_version(const char *version);
  * done without that could not be restored.
  */
 extern void omb_check_ready(void);
+/* Refuse when we were not loaded at server start. */
+extern void omb_check_preloaded(void);
 /* Refuse when no repository is set. */
 extern void omb_check_repository(void);
 

@@ -15,6 +15,8 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "base/location.h"
+
 #include "backend/agent.h"
 #include "backend/fileset.h"
 #include "backend/settings.h"
@@ -68,16 +70,32 @@ resolve(const char *path)
 static bool
 is_inside(const char *path, const char *directory)
 {
-	return directory[0] == '/' &&
-		   path_is_prefix_of_path(resolve(directory), resolve(path));
+	return path_is_prefix_of_path(resolve(directory), resolve(path));
+}
+
+/* A set and a directory of ours must not lie in one another. */
+static void
+check_apart(const char *name, const char *path, const char *directory,
+			const char *what)
+{
+	if (is_inside(path, directory))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("path \"%s\" of file set \"%s\" is inside the %s",
+						path, name, what)));
+	if (is_inside(directory, path))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("path \"%s\" of file set \"%s\" contains the %s", path,
+						name, what),
+				 errhint("Make sets of the directories beside it.")));
 }
 
 static void
 check_path(const char *name, const char *path)
 {
-	const char *inside = is_inside(path, DataDir)		 ? "data directory" :
-						 is_inside(path, omb_repository) ? "repository" :
-														   NULL;
+	char repository[MAXPGPATH];
+	const char *reason = "";
 
 	if (path[0] != '/' || !is_plain(path) ||
 		strlen(omb_text_from_server(path)) >= OMB_FILE_SET_PATH)
@@ -87,11 +105,13 @@ check_path(const char *name, const char *path)
 				 errdetail("It must be absolute, shorter than %d bytes and "
 						   "without control characters.",
 						   OMB_FILE_SET_PATH)));
-	if (inside != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("path \"%s\" of file set \"%s\" is inside the %s",
-						path, name, inside)));
+	check_apart(name, path, DataDir, "data directory");
+	if (omb_repository[0] == '/')
+		check_apart(name, path, omb_repository, "repository");
+	else if (omb_location_check(omb_repository, repository, sizeof(repository),
+								&reason) &&
+			 repository[0] == '/')
+		check_apart(name, path, repository, "repository");
 }
 
 /* Append the patterns of a set to where they are kept; checks them. */

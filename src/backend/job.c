@@ -30,15 +30,13 @@
 
 #include "backend/agent.h"
 #include "backend/compat.h"
+#include "backend/epoch.h"
 #include "backend/fileset.h"
 #include "backend/lowspace.h"
 #include "backend/scheduler.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/text.h"
-
-/* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
-#define EPOCH_DIFFERENCE INT64CONST(946684800000000)
 
 /* How long to wait for a line before looking at interrupts again. */
 #define RECEIVE_MS 1000L
@@ -63,7 +61,7 @@ finish_at_exit(int code, Datum arg)
 static int64
 unix_time(TimestampTz time)
 {
-	return time + EPOCH_DIFFERENCE;
+	return time + OMB_EPOCH_DIFFERENCE;
 }
 
 static void

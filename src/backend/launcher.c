@@ -136,15 +136,10 @@ start_requested(void)
 static void
 check_worker(void)
 {
-	pid_t pid;
-
-	if (worker == NULL || GetBackgroundWorkerPid(worker, &pid) != BGWH_STOPPED)
-		return;
-	omb_shared_fail(worker_serial, ERRCODE_SYSTEM_ERROR,
-					"the worker of the job ended unexpectedly", NULL,
-					"See the server log.");
-	pfree(worker);
-	worker = NULL;
+	if (omb_look_at_worker(&worker) == OMB_WORKER_ENDED)
+		omb_shared_fail(worker_serial, ERRCODE_SYSTEM_ERROR,
+						"the worker of the job ended unexpectedly", NULL,
+						"See the server log.");
 }
 
 /* A worker of an earlier launcher that is still at work keeps its job. */
@@ -249,15 +244,11 @@ database_exists(void)
 static bool
 scheduler_ended(void)
 {
-	pid_t pid;
+	OmbWorkerState state = omb_look_at_worker(&scheduler.handle);
 	bool done;
 
-	if (scheduler.handle == NULL)
-		return true;
-	if (GetBackgroundWorkerPid(scheduler.handle, &pid) != BGWH_STOPPED)
-		return false;
-	pfree(scheduler.handle);
-	scheduler.handle = NULL;
+	if (state != OMB_WORKER_ENDED)
+		return state == OMB_WORKER_NONE;
 	LWLockAcquire(omb_shared->lock, LW_SHARED);
 	done = omb_shared->scheduler.done == scheduler.number;
 	LWLockRelease(omb_shared->lock);

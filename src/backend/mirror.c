@@ -11,11 +11,11 @@
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
-#include "storage/procarray.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -24,11 +24,11 @@
 #include "base/window.h"
 
 #include "backend/agent.h"
+#include "backend/epoch.h"
 #include "backend/schedule.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/target.h"
-#include "backend/worker.h"
 
 /* Between looks when nothing is told, and at least. */
 #define LOOK_MS (60 * 1000L)
@@ -47,9 +47,6 @@
 
 /* Retention is applied to a target that is full, but that often. */
 #define EXPIRE_FULL_MS (60 * 60 * 1000)
-
-/* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
-#define EPOCH_DIFFERENCE INT64CONST(946684800000000)
 
 #define RECEIVE_MS 1000L
 
@@ -220,7 +217,7 @@ note_current(OmbTarget *slot, const omb_fields *fields)
 	int64_t at;
 
 	if (omb_fields_get_i64(fields, "current_at", &at) && at > 0)
-		slot->current_at = at - EPOCH_DIFFERENCE;
+		slot->current_at = at - OMB_EPOCH_DIFFERENCE;
 }
 
 static void
@@ -655,85 +652,4 @@ omb_mirror_main(Datum arg)
 			reload();
 	}
 	proc_exit(0);
-}
-
-/* ---- the launcher's part ---- */
-
-static struct
-{
-	BackgroundWorkerHandle *handle[OMB_TARGETS];
-	TimestampTz not_before[OMB_TARGETS];
-	bool warned;
-} launcher;
-
-static bool
-start_worker(int i)
-{
-	OmbTarget *target = &omb_shared->targets.target[i];
-
-	if (omb_start_worker("omb_mirror_main", "mirror", (uint64) i,
-						 &launcher.handle[i]))
-		return true;
-	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
-	target->state = OMB_TARGET_FAILING;
-	if (target->failing_since == 0)
-		target->failing_since = GetCurrentTimestamp();
-	target->last_error_at = GetCurrentTimestamp();
-	strlcpy(target->last_error, "all background worker slots are taken",
-			sizeof(target->last_error));
-	strlcpy(target->hint, "Increase \"max_worker_processes\".",
-			sizeof(target->hint));
-	LWLockRelease(omb_shared->lock);
-	if (!launcher.warned)
-		ereport(WARNING,
-				(errmsg("could not start a worker to copy the repository to "
-						"a target"),
-				 errdetail("All background worker slots are taken."),
-				 errhint("Increase \"max_worker_processes\".")));
-	launcher.warned = true;
-	return false;
-}
-
-/* A worker that ended, but not because its target is gone, is started again. */
-long
-omb_mirror_step(long sleep)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	int i;
-
-	for (i = 0; i < OMB_TARGETS; i++)
-	{
-		bool used;
-		pid_t pid;
-
-		if (launcher.handle[i] != NULL)
-		{
-			if (GetBackgroundWorkerPid(launcher.handle[i], &pid) !=
-				BGWH_STOPPED)
-				continue;
-			pfree(launcher.handle[i]);
-			launcher.handle[i] = NULL;
-		}
-		LWLockAcquire(omb_shared->lock, LW_SHARED);
-		used = omb_shared->targets.target[i].used;
-		pid = omb_shared->targets.target[i].pid;
-		LWLockRelease(omb_shared->lock);
-		/* one of an earlier launcher may be at work */
-		if (!used || (pid != 0 && BackendPidGetProc(pid) != NULL))
-			continue;
-		launcher.not_before[i] =
-			Min(launcher.not_before[i],
-				TimestampTzPlusMilliseconds(now, PAUSE_MS));
-		if (now >= launcher.not_before[i])
-		{
-			launcher.not_before[i] =
-				TimestampTzPlusMilliseconds(now, PAUSE_MS);
-			if (start_worker(i))
-				continue;
-		}
-		sleep = Min(
-			sleep,
-			TimestampDifferenceMilliseconds(now, launcher.not_before[i]) + 1);
-	}
-	return sleep;
 }

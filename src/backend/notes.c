@@ -23,6 +23,7 @@
 #include "base/fields.h"
 
 #include "backend/agent.h"
+#include "backend/epoch.h"
 #include "backend/notes.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
@@ -227,26 +228,28 @@ omb_notes_step(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	uint64 wanted, done;
-	pid_t pid;
 
 	LWLockAcquire(omb_shared->lock, LW_SHARED);
 	wanted = omb_shared->notes_wanted;
 	done = omb_shared->notes_done;
 	LWLockRelease(omb_shared->lock);
-	if (launcher.worker != NULL)
+	switch (omb_look_at_worker(&launcher.worker))
 	{
-		if (GetBackgroundWorkerPid(launcher.worker, &pid) != BGWH_STOPPED)
+		case OMB_WORKER_NONE:
+			break;
+		case OMB_WORKER_RUNS:
 			return PAUSE_MAX_MS;
-		pfree(launcher.worker);
-		launcher.worker = NULL;
-		if (done == launcher.number)
-			launcher.pause_ms = 0;
-		else
-			launcher.pause_ms = launcher.pause_ms == 0 ?
-									PAUSE_MS :
-									Min(launcher.pause_ms * 2, PAUSE_MAX_MS);
-		launcher.not_before =
-			TimestampTzPlusMilliseconds(now, launcher.pause_ms);
+		case OMB_WORKER_ENDED:
+			if (done == launcher.number)
+				launcher.pause_ms = 0;
+			else
+				launcher.pause_ms =
+					launcher.pause_ms == 0 ?
+						PAUSE_MS :
+						Min(launcher.pause_ms * 2, PAUSE_MAX_MS);
+			launcher.not_before =
+				TimestampTzPlusMilliseconds(now, launcher.pause_ms);
+			break;
 	}
 	if (wanted == done || omb_repository[0] == '\0')
 		return PAUSE_MAX_MS;

@@ -8,9 +8,6 @@
 #include "datatype/timestamp.h"
 #include "lib/stringinfo.h"
 
-/* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
-#define OMB_EPOCH_DIFFERENCE INT64CONST(946684800000000)
-
 #define OMB_STAMP_SIZE 26
 
 /* "20261120T231502Z-1a2b3c4d": a time and something random. */

@@ -199,15 +199,9 @@ omb_quarantine_step(void)
 {
 	OmbQuarantine quarantine = get_quarantine();
 	TimestampTz now = GetCurrentTimestamp();
-	pid_t pid;
 
-	if (worker != NULL)
-	{
-		if (GetBackgroundWorkerPid(worker, &pid) != BGWH_STOPPED)
-			return SLEEP_MS;
-		pfree(worker);
-		worker = NULL;
-	}
+	if (omb_look_at_worker(&worker) == OMB_WORKER_RUNS)
+		return SLEEP_MS;
 	if (quarantine.state != OMB_QUARANTINE_WAITS ||
 		quarantine.database[0] == '\0')
 		return SLEEP_MS;

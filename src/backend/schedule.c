@@ -21,12 +21,10 @@
 #include "utils/timestamp.h"
 
 #include "backend/checks.h"
+#include "backend/epoch.h"
 #include "backend/schedule.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
-
-/* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
-#define EPOCH_DIFFERENCE INT64CONST(946684800000000)
 
 /* Runs to show at most. */
 #define NEXT_MAX 1000
@@ -89,13 +87,13 @@ omb_schedule_next(const omb_cron *cron, pg_tz *zone, TimestampTz after,
 				  TimestampTz *next)
 {
 	omb_cron_zone callbacks;
-	int64_t seconds = (after + EPOCH_DIFFERENCE) / USECS_PER_SEC;
+	int64_t seconds = (after + OMB_EPOCH_DIFFERENCE) / USECS_PER_SEC;
 
 	callbacks.offset = zone_offset;
 	callbacks.arg = zone;
 	if (!omb_cron_next(cron, &callbacks, seconds, &seconds))
 		return false;
-	*next = seconds * USECS_PER_SEC - EPOCH_DIFFERENCE;
+	*next = seconds * USECS_PER_SEC - OMB_EPOCH_DIFFERENCE;
 	return true;
 }
 

@@ -16,7 +16,7 @@
 char *omb_repository = NULL;
 char *omb_key_file = NULL;
 char *omb_compression = NULL;
-int omb_jobs = 0;
+static int jobs = 0; /* one per core */
 int omb_max_read_rate = 0;
 int omb_archive_timeout = 300;
 int omb_max_backup_age = 2 * 86400;
@@ -101,8 +101,8 @@ omb_settings_define(void)
 							   check_compression, NULL, NULL);
 	DefineCustomIntVariable("omsupply_backup.jobs",
 							"Threads that a backup or archiving uses.",
-							"0 means one per core, at most 8.", &omb_jobs, 0,
-							0, JOBS_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
+							"0 means one per core, at most 8.", &jobs, 0, 0,
+							JOBS_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("omsupply_backup.max_read_rate",
 							"Most that a backup reads, in kilobytes a second.",
 							"0 means no limit.", &omb_max_read_rate, 0, 0,
@@ -165,8 +165,8 @@ omb_settings_jobs(void)
 {
 	long cores;
 
-	if (omb_jobs > 0)
-		return omb_jobs;
+	if (jobs > 0)
+		return jobs;
 	cores = sysconf(_SC_NPROCESSORS_ONLN);
 	return cores < 1 ? 1 : Min(cores, JOBS_MAX);
 }

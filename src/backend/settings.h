@@ -7,7 +7,6 @@
 extern char *omb_repository;
 extern char *omb_key_file;
 extern char *omb_compression;
-extern int omb_jobs;			/* 0 = one per core */
 extern int omb_max_read_rate;	/* kB/s, 0 = no limit */
 extern int omb_archive_timeout; /* seconds */
 extern int omb_max_backup_age;

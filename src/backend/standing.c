@@ -87,7 +87,7 @@ read_row(int row, const OmbStanding *standing, OmbSchedule *s)
 	s->handled_until = time_column(row, 10);
 	s->is_running = copy_column(row, 11)[0] == 't';
 	s->started_at = time_column(row, 12);
-	s->failures = atoi(copy_column(row, 13));
+	s->failures = pg_strtoint32(copy_column(row, 13));
 	s->retry_at = time_column(row, 14);
 	return true;
 }

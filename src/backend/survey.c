@@ -18,14 +18,12 @@
 #include "utils/timestamp.h"
 
 #include "backend/agent.h"
+#include "backend/epoch.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/survey.h"
 #include "backend/walfull.h"
 #include "backend/worker.h"
-
-/* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
-#define EPOCH_DIFFERENCE INT64CONST(946684800000000)
 
 #define RECEIVE_MS 1000L
 /* A disk that does not answer for so long is not there. */
@@ -47,7 +45,7 @@ time_of(const omb_fields *fields, const char *name)
 	int64_t value = 0;
 
 	return omb_fields_get_i64(fields, name, &value) ?
-			   value - EPOCH_DIFFERENCE :
+			   value - OMB_EPOCH_DIFFERENCE :
 			   0;
 }
 
@@ -286,20 +284,6 @@ static struct
 } launcher;
 
 static bool
-is_running(void)
-{
-	pid_t pid;
-
-	if (launcher.worker == NULL)
-		return false;
-	if (GetBackgroundWorkerPid(launcher.worker, &pid) != BGWH_STOPPED)
-		return true;
-	pfree(launcher.worker);
-	launcher.worker = NULL;
-	return false;
-}
-
-static bool
 is_due(void)
 {
 	OmbStatus *status = &omb_shared->status;
@@ -377,7 +361,8 @@ request_backup(void)
 void
 omb_survey_step(void)
 {
-	if (!is_running() && omb_repository[0] != '\0')
+	if (omb_look_at_worker(&launcher.worker) != OMB_WORKER_RUNS &&
+		omb_repository[0] != '\0')
 	{
 		/* what is known from before the last job tells nothing of now */
 		if (is_due())

@@ -105,12 +105,14 @@ extern void omb_target_wake(void);
 /* ---- mirror.c ---- */
 
 extern PGDLLEXPORT void omb_mirror_main(Datum arg);
-/* The launcher's part: start workers. Returns milliseconds to sleep at most. */
+
+/* ---- mirrorstart.c ---- */
+
+/* Start workers. Returns milliseconds to sleep at most. */
 extern long omb_mirror_step(long sleep);
 
 /* ---- targetstatus.c ---- */
 
-extern const char *omb_target_state_name(OmbTargetState state);
 /* Copies of those that there are; returns how many. */
 extern int omb_target_get(OmbTarget *targets);
 /* How much work would be lost with all but the target, in microseconds; -1

@@ -27,8 +27,8 @@
 PG_FUNCTION_INFO_V1(omb_backup_target_status);
 PG_FUNCTION_INFO_V1(omb_backup_target_check);
 
-const char *
-omb_target_state_name(OmbTargetState state)
+static const char *
+state_name(OmbTargetState state)
 {
 	static const char *const names[] = { "waiting", "ok", "failing",
 										 "blocked" };
@@ -127,8 +127,7 @@ omb_target_notify(void)
 		appendStringInfoString(&json, "{\"event\": \"target\", \"target\": ");
 		escape_json(&json, change[i].name);
 		appendStringInfo(&json, ", \"from\": \"%s\", \"to\": \"%s\"",
-						 omb_target_state_name(change[i].from),
-						 omb_target_state_name(change[i].to));
+						 state_name(change[i].from), state_name(change[i].to));
 		appendStringInfoString(&json, ", \"message\": ");
 		if (change[i].message[0] == '\0')
 			appendStringInfoString(&json, "null");
@@ -175,8 +174,8 @@ fill_row(const OmbTarget *t, Datum *values, bool *nulls)
 {
 	int64 risk = omb_target_risk(t, GetCurrentTimestamp());
 
-	values[0] = CStringGetTextDatum(
-		t->is_copying ? "copying" : omb_target_state_name(t->state));
+	values[0] =
+		CStringGetTextDatum(t->is_copying ? "copying" : state_name(t->state));
 	values[1] = TimestampTzGetDatum(t->last_success_at);
 	nulls[1] = t->last_success_at == 0;
 	values[2] = CStringGetTextDatum(omb_text_to_server(t->last_error));

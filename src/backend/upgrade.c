@@ -17,8 +17,7 @@
 #include "utils/wait_event.h"
 
 #include "backend/agent.h"
-#include "backend/checks.h"
-#include "backend/settings.h"
+#include "backend/ask.h"
 #include "backend/shared.h"
 #include "backend/status.h"
 #include "backend/text.h"
@@ -29,7 +28,6 @@ PG_FUNCTION_INFO_V1(omb_backup_confirm_recovery_code);
 /* Right after the start of the server the first survey is under way. */
 #define SURVEY_WAIT_MS 10000
 #define POLL_MS 50
-#define RECEIVE_MS 1000L
 
 /* No backup is older. */
 #define YEARS_MAX 1000
@@ -153,52 +151,22 @@ omb_backup_before_upgrade(PG_FUNCTION_ARGS)
 
 /* ---- backup_confirm_recovery_code ---- */
 
-static void
-await_done(void)
-{
-	omb_fields fields;
-
-	for (;;)
-	{
-		switch (omb_agent_receive(&fields, RECEIVE_MS))
-		{
-			case OMB_AGENT_TIMEOUT:
-				CHECK_FOR_INTERRUPTS();
-				continue;
-			case OMB_AGENT_DEAD:
-				CHECK_FOR_INTERRUPTS();
-				omb_agent_report_death(ERROR);
-				break;
-			case OMB_AGENT_LINE:
-				break;
-		}
-		if (strcmp(fields.verb, "error") == 0)
-			omb_agent_report(&fields, ERROR, NULL, NULL);
-		if (strcmp(fields.verb, "done") == 0)
-			return;
-	}
-}
-
 Datum
 omb_backup_confirm_recovery_code(PG_FUNCTION_ARGS)
 {
 	char *code = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	omb_fields fields;
 
-	omb_check_version();
-	if (omb_repository[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("\"%s\" is not set", "omsupply_backup.repository")));
 	if (strlen(code) > CODE_MAX)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the recovery code is too long")));
 	PG_TRY();
 	{
-		omb_agent_start();
-		omb_agent_begin_job("confirm");
+		omb_ask_begin("confirm");
 		omb_agent_put("code", code);
 		(void) omb_agent_send();
-		await_done();
+		while (omb_ask_next(&fields))
+			;
 	}
 	PG_FINALLY();
 	{

@@ -28,6 +28,7 @@
 
 #include "base/fields.h"
 
+#include "backend/epoch.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 #include "backend/walfull.h"
@@ -35,9 +36,6 @@
 #define NOTE "omsupply_backup.gap"
 #define REPORT NOTE ".report"
 #define NOTE_MAX 8192
-
-/* Microseconds from 1970 to 2000, where PostgreSQL's time begins. */
-#define EPOCH_DIFFERENCE INT64CONST(946684800000000)
 
 /* Pauses between warnings. */
 #define WARN_PAUSE_MS (60 * 1000)
@@ -191,7 +189,7 @@ static bool
 give_up(const char *file, int64 waiting_bytes)
 {
 	OmbWalGap gap;
-	uint64 now = GetCurrentTimestamp() + EPOCH_DIFFERENCE;
+	uint64 now = GetCurrentTimestamp() + OMB_EPOCH_DIFFERENCE;
 	bool noted = read_note(NOTE, &gap);
 
 	if (!IsXLogFileName(file) && !IsTLHistoryFileName(file))

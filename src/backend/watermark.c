@@ -336,7 +336,6 @@ omb_watermark_step(void)
 	TimestampTz now = GetCurrentTimestamp();
 	uint64 changes, done, turns;
 	long wait_ms;
-	pid_t pid;
 
 	LWLockAcquire(omb_shared->lock, LW_SHARED);
 	/* a turn of the scheduler tells that database and extension are there */
@@ -345,14 +344,16 @@ omb_watermark_step(void)
 	done = omb_shared->watermarks_done;
 	wait_ms = omb_shared->watermarks_wait_ms;
 	LWLockRelease(omb_shared->lock);
-	if (launcher.worker != NULL)
+	switch (omb_look_at_worker(&launcher.worker))
 	{
-		if (GetBackgroundWorkerPid(launcher.worker, &pid) != BGWH_STOPPED)
+		case OMB_WORKER_NONE:
+			break;
+		case OMB_WORKER_RUNS:
 			return POLL_MS;
-		pfree(launcher.worker);
-		launcher.worker = NULL;
-		launcher.not_before = TimestampTzPlusMilliseconds(
-			now, done == launcher.number ? wait_ms : POLL_MS);
+		case OMB_WORKER_ENDED:
+			launcher.not_before = TimestampTzPlusMilliseconds(
+				now, done == launcher.number ? wait_ms : POLL_MS);
+			break;
 	}
 	if (turns == 0 || omb_repository[0] == '\0')
 		return POLL_MS;

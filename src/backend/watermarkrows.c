@@ -12,10 +12,10 @@
 #include "utils/timestamp.h"
 
 #include "backend/agent.h"
-#include "backend/checks.h"
+#include "backend/ask.h"
+#include "backend/epoch.h"
 #include "backend/notes.h"
 
-#define RECEIVE_MS 1000L
 #define NAME_MAX_BYTES 60
 
 PG_FUNCTION_INFO_V1(omb_backup_watermark_rows);
@@ -38,34 +38,6 @@ put_row(ReturnSetInfo *rsinfo, const omb_fields *fields)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
-static void
-receive_rows(ReturnSetInfo *rsinfo)
-{
-	omb_fields fields;
-
-	for (;;)
-	{
-		switch (omb_agent_receive(&fields, RECEIVE_MS))
-		{
-			case OMB_AGENT_TIMEOUT:
-				break;
-			case OMB_AGENT_DEAD:
-				CHECK_FOR_INTERRUPTS();
-				omb_agent_report_death(ERROR);
-				break;
-			case OMB_AGENT_LINE:
-				if (strcmp(fields.verb, "done") == 0)
-					return;
-				if (strcmp(fields.verb, "error") == 0)
-					omb_agent_report(&fields, ERROR, NULL, NULL);
-				if (strcmp(fields.verb, "watermark") == 0)
-					put_row(rsinfo, &fields);
-				break;
-		}
-		CHECK_FOR_INTERRUPTS();
-	}
-}
-
 static uint64
 time_argument(FunctionCallInfo fcinfo, int n, uint64 otherwise)
 {
@@ -85,23 +57,25 @@ omb_backup_watermark_rows(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	char *name = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	omb_fields fields;
 
 	if (strlen(name) > NAME_MAX_BYTES)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the name of a watermark has at most %d bytes",
 							   NAME_MAX_BYTES)));
-	omb_check_version();
-	omb_check_repository();
 	InitMaterializedSRF(fcinfo, 0);
 	PG_TRY();
 	{
-		omb_agent_start();
-		omb_agent_begin_job("watermarks");
+		omb_ask_begin("watermarks");
 		omb_agent_put("name", name);
 		omb_agent_put_u64("from", time_argument(fcinfo, 1, 0));
 		omb_agent_put_u64("to", time_argument(fcinfo, 2, PG_INT64_MAX));
 		(void) omb_agent_send();
-		receive_rows(rsinfo);
+		while (omb_ask_next(&fields))
+		{
+			if (strcmp(fields.verb, "watermark") == 0)
+				put_row(rsinfo, &fields);
+		}
 	}
 	PG_FINALLY();
 	{

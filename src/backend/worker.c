@@ -1,5 +1,5 @@
 /*
- * worker.c: starting the dynamic workers of the launcher.
+ * worker.c: starting the dynamic workers of the launcher, and seeing them end.
  */
 #include "postgres.h"
 
@@ -32,4 +32,18 @@ omb_start_worker(const char *function, const char *name, uint64 arg,
 		return true;
 	*handle = NULL;
 	return false;
+}
+
+OmbWorkerState
+omb_look_at_worker(BackgroundWorkerHandle **handle)
+{
+	pid_t pid;
+
+	if (*handle == NULL)
+		return OMB_WORKER_NONE;
+	if (GetBackgroundWorkerPid(*handle, &pid) != BGWH_STOPPED)
+		return OMB_WORKER_RUNS;
+	pfree(*handle);
+	*handle = NULL;
+	return OMB_WORKER_ENDED;
 }

@@ -15,4 +15,14 @@
 extern bool omb_start_worker(const char *function, const char *name,
 							 uint64 arg, BackgroundWorkerHandle **handle);
 
+typedef enum OmbWorkerState
+{
+	OMB_WORKER_NONE,
+	OMB_WORKER_RUNS,
+	OMB_WORKER_ENDED /* since the last look */
+} OmbWorkerState;
+
+/* How is the worker? *handle becomes NULL when it has ended. */
+extern OmbWorkerState omb_look_at_worker(BackgroundWorkerHandle **handle);
+
 #endif

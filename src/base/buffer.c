@@ -105,15 +105,6 @@ omb_buf_put_u8(omb_buf *buf, uint8_t value)
 }
 
 void
-omb_buf_put_u16(omb_buf *buf, uint16_t value)
-{
-	uint8_t b[2];
-
-	omb_set_u16(b, value);
-	omb_buf_put(buf, b, sizeof(b));
-}
-
-void
 omb_buf_put_u32(omb_buf *buf, uint32_t value)
 {
 	uint8_t b[4];
@@ -227,28 +218,12 @@ omb_cursor_get_u8(omb_cursor *cur)
 	return p ? *p : 0;
 }
 
-uint16_t
-omb_cursor_get_u16(omb_cursor *cur)
-{
-	const uint8_t *p = omb_cursor_get(cur, 2);
-
-	return p ? omb_get_u16(p) : 0;
-}
-
 uint32_t
 omb_cursor_get_u32(omb_cursor *cur)
 {
 	const uint8_t *p = omb_cursor_get(cur, 4);
 
 	return p ? omb_get_u32(p) : 0;
-}
-
-uint64_t
-omb_cursor_get_u64(omb_cursor *cur)
-{
-	const uint8_t *p = omb_cursor_get(cur, 8);
-
-	return p ? omb_get_u64(p) : 0;
 }
 
 uint64_t

@@ -41,7 +41,6 @@ typedef struct omb_buf
 extern uint8_t *omb_buf_reserve(omb_buf *buf, size_t extra);
 extern void omb_buf_put(omb_buf *buf, const void *data, size_t len);
 extern void omb_buf_put_u8(omb_buf *buf, uint8_t value);
-extern void omb_buf_put_u16(omb_buf *buf, uint16_t value);
 extern void omb_buf_put_u32(omb_buf *buf, uint32_t value);
 extern void omb_buf_put_u64(omb_buf *buf, uint64_t value);
 extern void omb_buf_put_varint(omb_buf *buf, uint64_t value);
@@ -68,9 +67,7 @@ typedef struct omb_cursor
 extern void omb_cursor_init(omb_cursor *cur, const void *data, size_t len);
 extern size_t omb_cursor_left(const omb_cursor *cur);
 extern uint8_t omb_cursor_get_u8(omb_cursor *cur);
-extern uint16_t omb_cursor_get_u16(omb_cursor *cur);
 extern uint32_t omb_cursor_get_u32(omb_cursor *cur);
-extern uint64_t omb_cursor_get_u64(omb_cursor *cur);
 extern uint64_t omb_cursor_get_varint(omb_cursor *cur);
 /* The next len bytes in place, or NULL. */
 extern const uint8_t *omb_cursor_get(omb_cursor *cur, size_t len);

@@ -29,7 +29,6 @@ struct omb_pipeline
 	uint64_t submitted;
 	uint64_t started;
 	uint64_t released;
-	bool closed;
 	bool stopped;
 	bool joined;
 	omb_pipeline_work work;
@@ -54,10 +53,9 @@ worker_main(void *arg)
 	{
 		uint64_t turn;
 
-		while (!pipe->stopped && pipe->started == pipe->submitted &&
-			   !pipe->closed)
+		while (!pipe->stopped && pipe->started == pipe->submitted)
 			(void) pthread_cond_wait(&pipe->changed_work, &pipe->lock);
-		if (pipe->stopped || pipe->started == pipe->submitted)
+		if (pipe->stopped)
 			break;
 		turn = pipe->started++;
 		(void) pthread_mutex_unlock(&pipe->lock);
@@ -141,16 +139,6 @@ omb_pipeline_submit(omb_pipeline *pipe)
 	(void) pthread_mutex_unlock(&pipe->lock);
 }
 
-void
-omb_pipeline_close(omb_pipeline *pipe)
-{
-	(void) pthread_mutex_lock(&pipe->lock);
-	pipe->closed = true;
-	(void) pthread_cond_broadcast(&pipe->changed_work);
-	(void) pthread_cond_broadcast(&pipe->changed_done);
-	(void) pthread_mutex_unlock(&pipe->lock);
-}
-
 /* Whether the oldest unit is processed; the lock is held. */
 static bool
 oldest_done(const omb_pipeline *pipe)
@@ -165,8 +153,7 @@ omb_pipeline_next(omb_pipeline *pipe, bool wait)
 	void *unit = NULL;
 
 	(void) pthread_mutex_lock(&pipe->lock);
-	while (wait && !pipe->stopped && !oldest_done(pipe) &&
-		   !(pipe->closed && pipe->released == pipe->submitted))
+	while (wait && !pipe->stopped && !oldest_done(pipe))
 		(void) pthread_cond_wait(&pipe->changed_done, &pipe->lock);
 	if (!pipe->stopped && oldest_done(pipe))
 		unit =

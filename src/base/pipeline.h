@@ -38,12 +38,10 @@ extern void *omb_pipeline_unit(omb_pipeline *pipe, size_t i);
 extern void *omb_pipeline_slot(omb_pipeline *pipe, bool wait);
 /* Hand the unit of the last _slot to the workers. */
 extern void omb_pipeline_submit(omb_pipeline *pipe);
-/* No more units will come. */
-extern void omb_pipeline_close(omb_pipeline *pipe);
 
 /*
- * The oldest unit once it is processed. NULL when there is none (closed and
- * drained, or stopped), or with wait false when it is not done yet.
+ * The oldest unit once it is processed. NULL when the pipeline was stopped, or
+ * with wait false when it is not done yet.
  */
 extern void *omb_pipeline_next(omb_pipeline *pipe, bool wait);
 /* The unit of the last _next may be filled again. */

@@ -145,7 +145,7 @@ read_min_free(const char *text, uint64_t *bytes, omb_error *err)
 int
 omb_command_expire(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL, NULL };
+	omb_repository_options where = { 0 };
 	number_option numbers[RULE_COUNT] = {
 		{ "keep-last", offsetof(omb_retain_rules, keep_last), NULL },
 		{ "keep-days", offsetof(omb_retain_rules, keep_days), NULL },

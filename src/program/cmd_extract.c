@@ -148,6 +148,7 @@ own_directory(void)
 static omb_status
 open_repository(arguments *args, omb_restore_config *from, omb_error *err)
 {
+	args->where.browse = true;
 	if (omb_repository_options_open(&args->where, &from->repo, err) != OMB_OK)
 		return err->status;
 	if (args->where.key_file == NULL && from->repo->encrypted)

@@ -96,7 +96,7 @@ show_entries(omb_manifest *manifest, omb_json *json, omb_error *err)
 int
 omb_command_info(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL, NULL };
+	omb_repository_options where = { 0 };
 	bool as_json = false;
 	const omb_option options[] = {
 		OMB_REPOSITORY_OPTIONS(where),

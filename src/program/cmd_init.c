@@ -46,7 +46,7 @@ show_code(const char *code, const char *key_file)
 int
 omb_command_init(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL, NULL };
+	omb_repository_options where = { 0 };
 	bool no_encryption = false;
 	const omb_option options[] = {
 		{ "repository", "DIR-or-URL", "where to make the repository",

@@ -87,7 +87,7 @@ add_key_file(omb_repository_options *where, const char *path, omb_error *err)
 int
 omb_command_key(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL, NULL };
+	omb_repository_options where = { 0 };
 	bool confirms = false;
 	const omb_option options[] = {
 		OMB_REPOSITORY_OPTIONS(where),

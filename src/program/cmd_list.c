@@ -112,7 +112,7 @@ list_backups(list_state *state, omb_json *json, omb_error *err)
 int
 omb_command_list(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL, NULL };
+	omb_repository_options where = { 0 };
 	list_state state = { NULL, NULL, false, 0, 0 };
 	bool as_json = false;
 	bool marks = false;
@@ -135,6 +135,7 @@ omb_command_list(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	where.browse = !marks && !watermarks;
 	if (marks && watermarks)
 		(void) omb_error_set(&err, OMB_USAGE,
 							 "--marks and --watermarks are given");

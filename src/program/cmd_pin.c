@@ -19,7 +19,7 @@ static const omb_command unpin_command = {
 int
 omb_command_pin(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL, NULL };
+	omb_repository_options where = { 0 };
 	const char *reason = "";
 	const omb_option options[] = {
 		OMB_REPOSITORY_OPTIONS(where),
@@ -47,7 +47,7 @@ omb_command_pin(int argc, char **argv)
 int
 omb_command_unpin(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL, NULL };
+	omb_repository_options where = { 0 };
 	const omb_option options[] = { OMB_REPOSITORY_OPTIONS(where) };
 	omb_error err = OMB_ERROR_INIT;
 	omb_repository *repo = NULL;

@@ -158,7 +158,7 @@ run(omb_prune_config *config, prune_state *state, bool as_json, omb_error *err)
 int
 omb_command_prune(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL, NULL };
+	omb_repository_options where = { 0 };
 	bool as_json = false, dry_run = false;
 	const char *grace_text = NULL;
 	const char *below_text = NULL;

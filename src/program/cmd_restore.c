@@ -292,7 +292,8 @@ restore_files(arguments *args, restore_state *state, omb_error *err)
 	omb_target target;
 	omb_lock *lock = NULL;
 
-	if (omb_recovery_options_read(&args->target, &target, err) != OMB_OK)
+	if (omb_recovery_options_read(&args->target, &target, err) != OMB_OK ||
+		omb_jobs_parse(args->jobs, &config->jobs, err) != OMB_OK)
 		return err->status;
 	if ((target.kind != OMB_TARGET_END && target.kind != OMB_TARGET_TIME) ||
 		args->backup != NULL)
@@ -342,6 +343,7 @@ run(arguments *args, omb_error *err)
 	memset(&config, 0, sizeof(config));
 	memset(&result, 0, sizeof(result));
 	memset(&state, 0, sizeof(state));
+	args->where.browse = true;
 	omb_display_init(&state.display, false);
 	if (omb_files_options_read(&args->files, err) != OMB_OK)
 		;
@@ -390,6 +392,7 @@ run(arguments *args, omb_error *err)
 		config.write_manifest = args->manifest;
 		config.delta = args->delta;
 		config.dry_run = args->dry_run;
+		args->files.config.jobs = config.jobs;
 		config.files = args->files.given ? &args->files.config : NULL;
 		config.progress = show_progress;
 		config.removal = show_removal;

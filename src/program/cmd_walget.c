@@ -78,7 +78,7 @@ get(omb_repository_options *where, const omb_wal_request *request)
 int
 omb_command_wal_get(int argc, char **argv)
 {
-	omb_repository_options where = { NULL, NULL, NULL, NULL };
+	omb_repository_options where = { 0 };
 	const char *jobs_text = NULL;
 	const char *directory = NULL;
 	const char *last_needed = NULL;

@@ -1,5 +1,6 @@
 /*
- * mirrorjob.c: keeping a target a copy of the repository, for the server.
+ * mirrorjob.c: the jobs "mirror", keeping a target a copy of the repository, and
+ * "probe".
  *
  * One process for one target, as long as it exists: connections, keys and the
  * list of what the target has stay in memory, and nobody else removes
@@ -9,7 +10,7 @@
  * A thread tells the progress every second, so that it shows while a large
  * object is sent, too.
  */
-#include "program/mirrorjob.h"
+#include "program/jobs.h"
 
 #include "program/agent.h"
 #include "program/target.h"
@@ -412,53 +413,8 @@ serve(mirror_job *job, omb_error *err)
 
 /* ---- jobs ---- */
 
-static const char *
-text_of(const omb_fields *job, const char *name)
-{
-	const char *value = omb_fields_get(job, name);
-
-	return value ? value : "";
-}
-
-static const char *
-text_or_null(const omb_fields *job, const char *name)
-{
-	const char *value = text_of(job, name);
-
-	return value[0] ? value : NULL;
-}
-
 omb_status
-omb_job_rules(const omb_fields *job, omb_retain_rules *rules, omb_error *err)
-{
-	const struct
-	{
-		const char *name;
-		uint32_t *value;
-	} numbers[] = { { "keep_last", &rules->keep_last },
-					{ "keep_days", &rules->keep_days },
-					{ "keep_weeks", &rules->keep_weeks },
-					{ "keep_months", &rules->keep_months },
-					{ "keep_years", &rules->keep_years },
-					{ "keep_wal_days", &rules->keep_wal_days },
-					{ "minimum", &rules->minimum } };
-	size_t i;
-
-	memset(rules, 0, sizeof(*rules));
-	for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-	{
-		if (omb_fields_get(job, numbers[i].name) != NULL &&
-			!omb_fields_get_u32(job, numbers[i].name, numbers[i].value))
-			return omb_error_set(err, OMB_USAGE,
-								 "the server sent no valid \"%s\" with the "
-								 "job",
-								 numbers[i].name);
-	}
-	return OMB_OK;
-}
-
-omb_status
-omb_mirror_job(const omb_fields *fields, omb_error *err)
+omb_job_mirror(const omb_job *given, omb_error *err)
 {
 	mirror_job job;
 	pthread_t ticker;
@@ -466,20 +422,19 @@ omb_mirror_job(const omb_fields *fields, omb_error *err)
 	uint32_t transfers = 0;
 
 	memset(&job, 0, sizeof(job));
-	job.repository = text_of(fields, "repository");
-	job.key_file = text_or_null(fields, "key_file");
-	job.pgdata = text_of(fields, "pgdata");
-	job.url = text_of(fields, "url");
-	job.credentials = text_or_null(fields, "credentials");
-	if (!omb_fields_get_u64(fields, "system_identifier",
-							&job.system_identifier) ||
-		!omb_fields_get_u64(fields, "limit", &limit) ||
-		!omb_fields_get_u32(fields, "transfers", &transfers) ||
+	job.repository = given->repository;
+	job.key_file = given->key_file;
+	job.pgdata = given->pgdata;
+	job.system_identifier = given->system_identifier;
+	job.url = omb_job_text(given, "url");
+	job.credentials = omb_job_text_or_null(given, "credentials");
+	if (!omb_fields_get_u64(&given->fields, "limit", &limit) ||
+		!omb_fields_get_u32(&given->fields, "transfers", &transfers) ||
 		transfers < 1 || transfers > 16 || job.url[0] == '\0')
 		return omb_error_set(err, OMB_USAGE,
 							 "the server sent no valid target "
 							 "with the job");
-	if (omb_job_rules(fields, &job.rules, err) != OMB_OK)
+	if (omb_job_rules(given, &job.rules, err) != OMB_OK)
 		return err->status;
 	job.transfers = (int) transfers;
 	job.throttle = omb_throttle_new(limit);
@@ -513,18 +468,17 @@ send_row(const omb_probe_row *row, void *arg)
 }
 
 omb_status
-omb_probe_job(const omb_fields *job, omb_error *err)
+omb_job_probe(const omb_job *job, omb_error *err)
 {
 	omb_probe_config config;
 
 	memset(&config, 0, sizeof(config));
-	config.url = text_of(job, "url");
-	config.credentials = text_or_null(job, "credentials");
+	config.url = omb_job_text(job, "url");
+	config.credentials = omb_job_text_or_null(job, "credentials");
 	config.row = send_row;
 	if (omb_target_make(config.url, err) != OMB_OK)
 		return err->status;
 	(void) omb_probe(&config);
-	omb_agent_begin("done");
-	omb_agent_end();
+	omb_job_done();
 	return OMB_OK;
 }

@@ -147,7 +147,7 @@ omb_repository_options_open(omb_repository_options *options,
 		return err->status;
 	(void) omb_repository_open_url(
 		options->repository, options->credentials, options->key_file,
-		from_code ? omb_buf_text(&code) : NULL, out, err);
+		from_code ? omb_buf_text(&code) : NULL, options->browse, out, err);
 	if (code.data != NULL)
 		omb_wipe(code.data, code.cap);
 	omb_buf_free(&code);

@@ -1,9 +1,14 @@
 /*
- * surveyjob.c: telling a server how its repository is.
+ * surveyjob.c: the job "survey": telling a server how its repository is.
  */
-#include "program/surveyjob.h"
+#include "program/jobs.h"
 
 #include "program/agent.h"
+
+#include "base/text.h"
+#include "task/survey.h"
+
+#include <string.h>
 
 /* The word for an error's status, and the texts; nothing for OMB_OK. */
 static void
@@ -75,8 +80,8 @@ send_sizes(const omb_survey *found)
 	omb_agent_u64("same_device", found->same_device ? 1 : 0);
 }
 
-void
-omb_survey_job(const omb_survey_config *config)
+static void
+run(const omb_survey_config *config)
 {
 	static const char *const fences[] = { "unclaimed", "own", "other",
 										  "not_known" };
@@ -99,4 +104,22 @@ omb_survey_job(const omb_survey_config *config)
 	send_wal(&found);
 	send_sizes(&found);
 	omb_agent_end();
+}
+
+omb_status
+omb_job_survey(const omb_job *job, omb_error *err)
+{
+	omb_survey_config config;
+
+	memset(&config, 0, sizeof(config));
+	config.repository = job->repository;
+	config.key_file = job->key_file;
+	config.pgdata = job->pgdata;
+	config.system_identifier = job->system_identifier;
+	config.wal_file = omb_fields_get(&job->fields, "wal_file");
+	config.now = omb_time_now();
+	if (omb_job_wal_segment_size(job, &config.wal_segment_size, err) != OMB_OK)
+		return err->status;
+	run(&config);
+	return OMB_OK;
 }

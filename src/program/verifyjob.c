@@ -1,7 +1,7 @@
 /*
  * verifyjob.c: the agent's job "verify".
  */
-#include "program/verifyjob.h"
+#include "program/jobs.h"
 
 #include "program/agent.h"
 
@@ -75,8 +75,7 @@ read_limits(const omb_fields *fields, omb_verify_config *config,
 }
 
 omb_status
-omb_verify_job(omb_repository *repo, const omb_fields *fields, int jobs,
-			   omb_error *err)
+omb_job_verify(const omb_job *job, omb_error *err)
 {
 	omb_verify_config config;
 	omb_verify_result result;
@@ -84,14 +83,14 @@ omb_verify_job(omb_repository *repo, const omb_fields *fields, int jobs,
 
 	memset(&config, 0, sizeof(config));
 	memset(&result, 0, sizeof(result));
-	config.repo = repo;
-	config.jobs = jobs;
+	config.jobs = job->jobs;
 	config.seed = (uint64_t) omb_time_now();
 	config.problem = send_problem;
 	config.note = ignore_note;
 	config.progress = send_progress;
 	config.arg = &last;
-	if (read_limits(fields, &config, err) != OMB_OK)
+	if (read_limits(&job->fields, &config, err) != OMB_OK ||
+		omb_job_open(job, false, &config.repo, err) != OMB_OK)
 		return err->status;
 	if (omb_verify(&config, &result, err) == OMB_OK &&
 		result.problems.total > 0)
@@ -112,5 +111,6 @@ omb_verify_job(omb_repository *repo, const omb_fields *fields, int jobs,
 		omb_agent_end();
 	}
 	omb_problems_clear(&result.problems);
+	omb_repository_free(config.repo);
 	return err->status;
 }

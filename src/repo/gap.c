@@ -7,6 +7,8 @@
 #include "base/text.h"
 #include "pgfmt/walname.h"
 #include "repo/backupinfo.h"
+#include "repo/markobject.h"
+#include "repo/stream.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -36,18 +38,14 @@ take_file(const omb_fields *fields, const char *name, char *out)
 }
 
 static bool
-parse(omb_buf *content, omb_gap *gap)
+take(const omb_fields *fields, omb_gap *gap)
 {
-	omb_fields fields;
-
 	memset(gap, 0, sizeof(*gap));
-	return omb_fields_parse_text(omb_buf_text(content), content->len,
-								 &fields) &&
-		   take_file(&fields, "first", gap->first) &&
-		   take_file(&fields, "last", gap->last) &&
-		   omb_fields_get_u64(&fields, "files", &gap->files) &&
-		   omb_fields_get_i64(&fields, "since", &gap->since) &&
-		   omb_fields_get_i64(&fields, "until", &gap->until);
+	return take_file(fields, "first", gap->first) &&
+		   take_file(fields, "last", gap->last) &&
+		   omb_fields_get_u64(fields, "files", &gap->files) &&
+		   omb_fields_get_i64(fields, "since", &gap->since) &&
+		   omb_fields_get_i64(fields, "until", &gap->until);
 }
 
 typedef struct list_state
@@ -64,6 +62,8 @@ visit_mark(const omb_store_entry *entry, void *arg, omb_error *err)
 	list_state *state = arg;
 	const char *digits = strrchr(entry->name, '/') + 1;
 	omb_buf content = OMB_BUF_INIT;
+	omb_mark_found found;
+	omb_fields fields;
 	uint64_t number;
 	omb_gap gap;
 
@@ -74,21 +74,10 @@ visit_mark(const omb_store_entry *entry, void *arg, omb_error *err)
 		state->highest = (unsigned int) number;
 	if (state->visit != NULL)
 	{
-		switch (omb_stream_get(state->repo, OMB_KIND_MARK, entry->name,
-							   MARK_MAX, &content, err))
-		{
-			case OMB_OK:
-				if (parse(&content, &gap))
-					state->visit(&gap, state->arg);
-				break;
-			case OMB_DAMAGED:
-			case OMB_UNSUPPORTED:
-			case OMB_NOT_FOUND:
-				omb_error_clear(err);
-				break;
-			default:
-				break;
-		}
+		if (omb_mark_object_get(state->repo, entry->name, MARK_MAX, &content,
+								&fields, &found, err) == OMB_OK &&
+			found == OMB_MARK_FOUND && take(&fields, &gap))
+			state->visit(&gap, state->arg);
 		omb_buf_free(&content);
 	}
 	return err->status;

@@ -238,12 +238,4 @@ typedef omb_status (*omb_backup_visit)(const char *id, void *arg,
 extern omb_status omb_backup_list(omb_repository *repo, omb_backup_visit visit,
 								  void *arg, omb_error *err);
 
-/*
- * Remove a backup: all revisions of its manifest, lowest first, for good;
- * OMB_NOT_FOUND. Its packs are left to prune. The caller holds the store's
- * exclusive lock.
- */
-extern omb_status omb_backup_remove(omb_repository *repo, const char *id,
-									omb_error *err);
-
 #endif

@@ -6,6 +6,7 @@
 #include "base/fields.h"
 #include "base/text.h"
 #include "repo/backupinfo.h"
+#include "repo/markobject.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -108,34 +109,23 @@ omb_pin_read(omb_repository *repo, const char *backup, omb_pin *pin,
 {
 	char *name = omb_format(PIN_FOLDER "/%s", backup);
 	omb_buf content = OMB_BUF_INIT;
+	const char *of, *reason = "";
+	omb_mark_found found;
 	omb_fields fields;
-	const char *of, *reason = NULL;
 
 	memset(pin, 0, sizeof(*pin));
-	switch (omb_stream_get(repo, OMB_KIND_MARK, name, PIN_MAX, &content, err))
+	if (omb_mark_object_get(repo, name, PIN_MAX, &content, &fields, &found,
+							err) == OMB_OK)
 	{
-		case OMB_NOT_FOUND:
-			omb_error_clear(err);
-			break;
-		case OMB_OK:
-			pin->pinned = true;
-			if (omb_fields_parse_text(omb_buf_text(&content), content.len,
-									  &fields) &&
-				(of = omb_fields_get(&fields, "backup")) != NULL &&
-				strcmp(of, backup) == 0 &&
-				omb_fields_get_i64(&fields, "pinned_at", &pin->pinned_at))
-				reason = omb_fields_get(&fields, "reason");
-			break;
-		case OMB_DAMAGED:
-		case OMB_UNSUPPORTED:
-			pin->pinned = true;
-			omb_error_clear(err);
-			break;
-		default:
-			break;
-	}
-	if (err->status == OMB_OK)
+		/* one that cannot be read pins, too */
+		pin->pinned = found != OMB_MARK_ABSENT;
+		if (found == OMB_MARK_FOUND &&
+			(of = omb_fields_get(&fields, "backup")) != NULL &&
+			strcmp(of, backup) == 0 &&
+			omb_fields_get_i64(&fields, "pinned_at", &pin->pinned_at))
+			reason = omb_fields_get(&fields, "reason");
 		pin->reason = omb_strdup(reason ? reason : "");
+	}
 	omb_buf_free(&content);
 	free(name);
 	return err->status;

@@ -6,7 +6,7 @@
 #include "base/text.h"
 #include "pgfmt/lsn.h"
 #include "repo/backupinfo.h"
-#include "repo/stream.h"
+#include "repo/markobject.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -86,13 +86,7 @@ omb_point_put(omb_repository *repo, const omb_point *point, omb_error *err)
 	omb_buf_printf(
 		&content, "time=%" PRId64 "\nlsn=%s\ntimeline=%" PRIu32 "\n",
 		point->time, omb_lsn_format(point->lsn, lsn), point->timeline);
-	/* ids are random: it is this one, from before a crash */
-	if (omb_stream_put(repo, OMB_KIND_MARK, name, content.data, content.len,
-					   err) == OMB_EXISTS)
-	{
-		omb_error_clear(err);
-		(void) omb_store_confirm(repo->store, name, err);
-	}
+	(void) omb_mark_object_put(repo, name, &content, err);
 	omb_buf_free(&content);
 	free(name);
 	return err->status;
@@ -112,32 +106,21 @@ visit_mark(const omb_store_entry *entry, void *arg, omb_error *err)
 	list_state *state = arg;
 	const char *id = strrchr(entry->name, '/') + 1;
 	omb_buf content = OMB_BUF_INIT;
+	omb_mark_found found;
 	omb_fields fields;
 	omb_point point;
 
 	if (entry->is_folder || !omb_stamp_valid(id))
 		return OMB_OK;
-	switch (omb_stream_get(state->repo, OMB_KIND_MARK, entry->name, POINT_MAX,
-						   &content, err))
+	if (omb_mark_object_get(state->repo, entry->name, POINT_MAX, &content,
+							&fields, &found, err) == OMB_OK &&
+		found != OMB_MARK_ABSENT)
 	{
-		case OMB_OK:
-			if (omb_fields_parse_text(omb_buf_text(&content), content.len,
-									  &fields) &&
-				omb_point_take(&fields, &point) && strcmp(point.id, id) == 0)
-				state->visit(&point, state->arg);
-			else
-				(*state->unreadable)++;
-			break;
-		case OMB_DAMAGED:
-		case OMB_UNSUPPORTED:
+		if (found == OMB_MARK_FOUND && omb_point_take(&fields, &point) &&
+			strcmp(point.id, id) == 0)
+			state->visit(&point, state->arg);
+		else
 			(*state->unreadable)++;
-			omb_error_clear(err);
-			break;
-		case OMB_NOT_FOUND:
-			omb_error_clear(err);
-			break;
-		default:
-			break;
 	}
 	omb_buf_free(&content);
 	return err->status;

@@ -6,7 +6,9 @@
 #include "base/fields.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "repo/manifest.h"
 #include "repo/revision.h"
+#include "repo/walobject.h"
 #include "store/url.h"
 
 #include <inttypes.h>
@@ -79,7 +81,6 @@ typedef struct unlock_state
 	int count;
 	int fitting; /* slots of the secret's kind */
 	int opened;
-	bool have[OMB_KEY_VERSIONS_MAX];
 	omb_error damage; /* of the first slot that could not be read */
 } unlock_state;
 
@@ -240,12 +241,13 @@ omb_status
 omb_repository_open_at(const char *location, const char *key_file,
 					   const char *code, omb_repository **out, omb_error *err)
 {
-	return omb_repository_open_url(location, NULL, key_file, code, out, err);
+	return omb_repository_open_url(location, NULL, key_file, code, false, out,
+								   err);
 }
 
 omb_status
 omb_repository_open_url(const char *location, const char *credentials,
-						const char *key_file, const char *code,
+						const char *key_file, const char *code, bool browse,
 						omb_repository **out, omb_error *err)
 {
 	omb_store *store;
@@ -257,6 +259,11 @@ omb_repository_open_url(const char *location, const char *credentials,
 	if (omb_store_open_url(location, credentials, &store, err) != OMB_OK)
 		return err->status;
 	omb_store_expect_list(store, "keys", true);
+	if (browse)
+	{
+		omb_store_expect_list(store, OMB_BACKUP_FOLDER, false);
+		omb_store_expect_list(store, OMB_WAL_FOLDER, false);
+	}
 	if (omb_repository_look(store, &facts, err) != OMB_OK)
 		;
 	else if (!facts.encrypted)
@@ -276,6 +283,8 @@ omb_repository_open_url(const char *location, const char *credentials,
 		omb_store_free(store);
 		return err->status;
 	}
+	if (browse)
+		omb_revision_expect(store);
 	(void) omb_repository_open(store, &secret, out, err);
 	omb_wipe(&secret, sizeof(secret));
 	return err->status;

@@ -64,11 +64,13 @@ extern const char *omb_repository_directory(const omb_repository *repo);
 /*
  * Open the repository at a location (store/url.h) with a key file, a recovery
  * code (when key_file is NULL) or, when it is unencrypted, neither.
- * credentials is the file with the secrets for the store, or NULL.
+ * credentials is the file with the secrets for the store, or NULL. With browse
+ * the caller will look through the backups and the WAL: a store far away is
+ * asked for the lists while the keys are read.
  */
 extern omb_status omb_repository_open_url(
 	const char *location, const char *credentials, const char *key_file,
-	const char *code, omb_repository **out, omb_error *err);
+	const char *code, bool browse, omb_repository **out, omb_error *err);
 /* The same without credentials. */
 extern omb_status omb_repository_open_at(const char *location,
 										 const char *key_file,

@@ -97,6 +97,28 @@ visit_object(const omb_store_entry *entry, void *arg, omb_error *err)
 	return OMB_OK;
 }
 
+/* List the folder; nothing is to be freed when that fails. */
+static omb_status
+list_folder(omb_store *store, revision_list *out, omb_error *err)
+{
+	size_t i;
+
+	memset(out, 0, sizeof(*out));
+	if (omb_store_list(store, OMB_BACKUP_FOLDER, false, visit_object, out,
+					   err) != OMB_OK)
+	{
+		free(out->item);
+		return err->status;
+	}
+	if (out->count > 0)
+		qsort(out->item, out->count, sizeof(omb_revision), compare_revisions);
+	for (i = 0; i < out->count; i++)
+		out->item[i].is_latest =
+			i + 1 == out->count ||
+			strcmp(out->item[i].id, out->item[i + 1].id) != 0;
+	return OMB_OK;
+}
+
 /* List the folder, and remember what was found. */
 static omb_status
 load(omb_repository *repo, revision_list *out, omb_error *err)
@@ -104,25 +126,14 @@ load(omb_repository *repo, revision_list *out, omb_error *err)
 	omb_revision_memory *memory = repo->revisions;
 	size_t i;
 
-	memset(out, 0, sizeof(*out));
-	if (omb_store_list(repo->store, OMB_BACKUP_FOLDER, false, visit_object,
-					   out, err) != OMB_OK)
-	{
-		free(out->item);
+	if (list_folder(repo->store, out, err) != OMB_OK)
 		return err->status;
-	}
-	if (out->count > 0)
-		qsort(out->item, out->count, sizeof(omb_revision), compare_revisions);
 	(void) pthread_mutex_lock(&memory->lock);
 	memory->latest.count = 0;
 	for (i = 0; i < out->count; i++)
 	{
-		omb_revision *one = &out->item[i];
-
-		one->is_latest =
-			i + 1 == out->count || strcmp(one->id, one[1].id) != 0;
-		if (one->is_latest)
-			append(&memory->latest, one);
+		if (out->item[i].is_latest)
+			append(&memory->latest, &out->item[i]);
 	}
 	(void) pthread_mutex_unlock(&memory->lock);
 	return OMB_OK;
@@ -163,6 +174,23 @@ visit_all(omb_repository *repo, bool reading, omb_revision_visit visit,
 	}
 	free(list.item);
 	return err->status;
+}
+
+void
+omb_revision_expect(omb_store *store)
+{
+	omb_error ignored = OMB_ERROR_INIT;
+	revision_list list;
+	size_t i;
+
+	if (!omb_store_is_far(store) ||
+		list_folder(store, &list, &ignored) != OMB_OK)
+		return;
+	for (i = 0; i < list.count && i < EXPECTED; i++)
+		expect_opening(store, &list.item[i]);
+	free(list.item);
+	/* whoever reads them lists again */
+	omb_store_expect_list(store, OMB_BACKUP_FOLDER, false);
 }
 
 omb_status

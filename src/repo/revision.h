@@ -48,6 +48,12 @@ extern omb_status omb_revision_list_reading(omb_repository *repo,
 											void *arg, omb_error *err);
 
 /*
+ * For a store far away, whose list of backups is expected: ask it for what
+ * omb_revision_list_reading reads first. Needs no key.
+ */
+extern void omb_revision_expect(omb_store *store);
+
+/*
  * The highest revision of a backup; OMB_NOT_FOUND. The last listing is
  * remembered, so that opening thousands of backups lists once: with refresh
  * the folder is listed again.

@@ -150,12 +150,6 @@ omb_stream_break(omb_stream_writer *writer, uint64_t *offset, uint64_t *index,
 	return OMB_OK;
 }
 
-uint64_t
-omb_stream_size(const omb_stream_writer *writer)
-{
-	return writer->stored;
-}
-
 /* Free all but the upload. */
 static void
 free_writer(omb_stream_writer *writer)

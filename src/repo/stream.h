@@ -56,8 +56,6 @@ extern omb_status omb_stream_write(omb_stream_writer *writer, const void *data,
 /* End the chunk in hand; tell where the next one begins. */
 extern omb_status omb_stream_break(omb_stream_writer *writer, uint64_t *offset,
 								   uint64_t *index, omb_error *err);
-/* Bytes stored so far. */
-extern uint64_t omb_stream_size(const omb_stream_writer *writer);
 /* Write the last chunk and the footer, and commit; frees the writer. */
 extern omb_status omb_stream_commit(omb_stream_writer *writer,
 									const void *footer, size_t footer_len,

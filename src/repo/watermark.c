@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "pgfmt/lsn.h"
 #include "repo/backupinfo.h"
+#include "repo/markobject.h"
 #include "repo/stream.h"
 
 #include <inttypes.h>
@@ -69,13 +70,7 @@ omb_watermark_put(omb_repository *repo, const omb_watermark *mark,
 				   mark->time, omb_lsn_format(mark->lsn, lsn), mark->timeline);
 	omb_text_put(&content, "database", mark->database);
 	omb_text_put(&content, "value", mark->value);
-	/* stamps are random: it is this one, from before a crash */
-	if (omb_stream_put(repo, OMB_KIND_MARK, name, content.data, content.len,
-					   err) == OMB_EXISTS)
-	{
-		omb_error_clear(err);
-		(void) omb_store_confirm(repo->store, name, err);
-	}
+	(void) omb_mark_object_put(repo, name, &content, err);
 	omb_buf_free(&content);
 	free(name);
 	return err->status;
@@ -100,6 +95,7 @@ visit_value(const omb_store_entry *entry, void *arg, omb_error *err)
 	list_state *state = arg;
 	const char *stamp = strrchr(entry->name, '/') + 1;
 	omb_buf content = OMB_BUF_INIT;
+	omb_mark_found found;
 	omb_fields fields;
 	omb_watermark mark;
 
@@ -107,25 +103,12 @@ visit_value(const omb_store_entry *entry, void *arg, omb_error *err)
 		strncmp(stamp, state->from, 16) < 0 ||
 		(state->to[0] != '\0' && strncmp(stamp, state->to, 16) > 0))
 		return OMB_OK;
-	switch (omb_stream_get(state->repo, OMB_KIND_MARK, entry->name, OBJECT_MAX,
-						   &content, err))
-	{
-		case OMB_OK:
-			if (omb_fields_parse_text(omb_buf_text(&content), content.len,
-									  &fields) &&
-				omb_watermark_take(&fields, &mark) &&
-				strcmp(mark.stamp, stamp) == 0 &&
-				mark.time >= state->from_time && mark.time < state->to_time)
-				(void) state->visit(&mark, state->arg, err);
-			break;
-		case OMB_DAMAGED:
-		case OMB_UNSUPPORTED:
-		case OMB_NOT_FOUND:
-			omb_error_clear(err);
-			break;
-		default:
-			break;
-	}
+	if (omb_mark_object_get(state->repo, entry->name, OBJECT_MAX, &content,
+							&fields, &found, err) == OMB_OK &&
+		found == OMB_MARK_FOUND && omb_watermark_take(&fields, &mark) &&
+		strcmp(mark.stamp, stamp) == 0 && mark.time >= state->from_time &&
+		mark.time < state->to_time)
+		(void) state->visit(&mark, state->arg, err);
 	omb_buf_free(&content);
 	return err->status;
 }
@@ -207,9 +190,12 @@ omb_watermark_database(omb_repository *repo, const char *name, char **database,
 
 /* ---- thinning out ---- */
 
-void
-omb_watermark_thin(const int64_t *time, size_t count, bool is_journal,
-				   bool *keep)
+/*
+ * Which of count values, taken at these times (ascending), are kept; the
+ * verdict depends on nothing else.
+ */
+static void
+thin(const int64_t *time, size_t count, bool is_journal, bool *keep)
 {
 	int64_t newest = count > 0 ? time[count - 1] : 0;
 	size_t i;
@@ -284,8 +270,7 @@ thin_folder(const omb_store_entry *folder, void *arg, omb_error *err)
 		s.count > 0)
 	{
 		keep = omb_calloc(s.count, sizeof(*keep));
-		omb_watermark_thin(s.time, s.count,
-						   strstr(folder->name, JOURNAL) != NULL, keep);
+		thin(s.time, s.count, strstr(folder->name, JOURNAL) != NULL, keep);
 		name = (const char *) s.names.data;
 		for (i = 0; i < s.count && err->status == OMB_OK; i++)
 		{

@@ -56,13 +56,6 @@ extern omb_status omb_watermark_database(omb_repository *repo,
 										 const char *name, char **database,
 										 omb_error *err);
 
-/*
- * Which of count values, taken at these times (ascending), are kept; the
- * verdict depends on nothing else.
- */
-extern void omb_watermark_thin(const int64_t *time, size_t count,
-							   bool is_journal, bool *keep);
-
 /* Remove what is not kept; the caller holds the store's lock alone. */
 extern omb_status omb_watermark_expire(omb_repository *repo, omb_error *err);
 

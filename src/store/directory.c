@@ -1,11 +1,9 @@
 /*
  * directory.c: a store in a directory of a file system.
  *
- * An object is a file under its own name. It is written as tmp/<random>,
- * synced, moved to its name without replacing what is there, and the
- * directory is synced; new directories are synced in their parents. What a
- * crash leaves is at most a file in tmp, which no reader looks at. The folder
- * cache belongs to whoever uses the directory (repo/unfinished.h): what is in
+ * An object is a file under its own name; how it comes to be is in
+ * directoryupload.c. What lies in tmp, no reader looks at. The folder cache
+ * belongs to whoever uses the directory (repo/unfinished.h): what is in
  * it is no object.
  *
  * The lock is flock() on the file "lock", which is no object; nobody removes
@@ -14,6 +12,7 @@
 #include "store/directory.h"
 
 #include "base/file.h"
+#include "store/directoryupload.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,25 +23,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-/* Start writing back this much early, so that the last sync is short. */
-#define WRITEBACK_STEP (4 * 1024 * 1024)
-
-/* How often to make folders that vanish. */
-#define MOVE_ATTEMPTS 8
-
-typedef struct dir_store
-{
-	omb_store base;
-	pthread_mutex_t lock;
-	bool identified; /* device and inode of the root are known */
-	dev_t device;
-	ino_t inode;
-} dir_store;
 
 typedef struct dir_object
 {
@@ -57,15 +40,6 @@ typedef struct dir_lock
 	int fd; /* -1 for a lock that is none */
 } dir_lock;
 
-typedef struct dir_upload
-{
-	omb_upload base;
-	int fd;
-	char *path;
-	off_t written;
-	off_t started; /* writing back was asked for up to here */
-} dir_upload;
-
 /* What lies in the root and is no object. */
 static bool
 is_ours(const char *name)
@@ -74,28 +48,12 @@ is_ours(const char *name)
 		   strcmp(name, "cache") == 0;
 }
 
-static char *
-object_path(const omb_store *store, const char *name)
+char *
+omb_dir_path(const omb_store *store, const char *name)
 {
 	if (name[0] == '\0')
 		return omb_strdup(store->location);
 	return omb_format("%s/%s", store->location, name);
-}
-
-/*
- * What root makes must serve the owner of the repository, who could not read
- * or remove it otherwise. Returns 0, or -1 with errno.
- */
-static int
-give_to_owner(const omb_store *store, const char *path)
-{
-	struct stat st;
-
-	if (geteuid() != 0)
-		return 0;
-	return stat(store->location, &st) == 0 ?
-			   lchown(path, st.st_uid, st.st_gid) :
-			   -1;
 }
 
 typedef struct name_list
@@ -164,7 +122,7 @@ static omb_status
 dir_list(omb_store *store, const char *folder, bool recursive,
 		 omb_store_visit visit, void *arg, omb_error *err)
 {
-	char *path = object_path(store, folder);
+	char *path = omb_dir_path(store, folder);
 	name_list list;
 	omb_status status;
 	size_t i;
@@ -181,7 +139,7 @@ dir_list(omb_store *store, const char *folder, bool recursive,
 		struct stat st;
 		omb_store_entry entry;
 
-		path = object_path(store, name);
+		path = omb_dir_path(store, name);
 		entry.name = name;
 		if (lstat(path, &st) != 0)
 		{
@@ -235,15 +193,10 @@ dir_close(omb_object *object)
 	free(opened);
 }
 
-/*
- * The root must stay the directory it was at first. When its file system is
- * unmounted, the mount point is an empty directory that must not be written
- * to.
- */
-static omb_status
-check_root(omb_store *base, omb_error *err)
+omb_status
+omb_dir_check_root(omb_store *base, omb_error *err)
 {
-	dir_store *store = (dir_store *) base;
+	omb_dir_store *store = (omb_dir_store *) base;
 	struct stat st;
 
 	if (stat(base->location, &st) != 0)
@@ -271,7 +224,7 @@ static omb_status
 dir_open(omb_store *store, const char *name, omb_object **object,
 		 omb_error *err)
 {
-	char *path = object_path(store, name);
+	char *path = omb_dir_path(store, name);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat st;
 	dir_object *opened;
@@ -294,7 +247,7 @@ dir_open(omb_store *store, const char *name, omb_object **object,
 	opened->base.size = (uint64_t) st.st_size;
 	opened->fd = fd;
 	opened->path = path;
-	if (check_root(store, err) != OMB_OK)
+	if (omb_dir_check_root(store, err) != OMB_OK)
 	{
 		dir_close(&opened->base);
 		return err->status;
@@ -304,198 +257,9 @@ dir_open(omb_store *store, const char *name, omb_object **object,
 }
 
 static omb_status
-dir_create(omb_store *store, omb_upload **upload, omb_error *err)
-{
-	dir_upload *started;
-	uint64_t number;
-	char *path;
-	int fd;
-
-	if (check_root(store, err) != OMB_OK)
-		return err->status;
-	if (getrandom(&number, sizeof(number), 0) != (ssize_t) sizeof(number))
-		return omb_error_set_errno(err, errno, "could not get random bytes");
-	path =
-		omb_format("%s/tmp/%d-%016" PRIx64, store->location, getpid(), number);
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0 && errno == ENOENT)
-	{
-		/*
-		 * Only tmp itself is made: a repository that is not mounted must not
-		 * be mistaken for an empty one.
-		 */
-		char *tmp = omb_format("%s/tmp", store->location);
-
-		if ((mkdir(tmp, 0700) == 0 && give_to_owner(store, tmp) == 0) ||
-			errno == EEXIST)
-			fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		free(tmp);
-	}
-	if (fd < 0 || give_to_owner(store, path) != 0)
-	{
-		(void) omb_error_set_errno(err, errno, "could not create file \"%s\"",
-								   path);
-		if (fd >= 0)
-		{
-			(void) close(fd);
-			(void) unlink(path);
-		}
-		free(path);
-		return err->status;
-	}
-	started = omb_calloc(1, sizeof(*started));
-	started->base.store = store;
-	started->fd = fd;
-	started->path = path;
-	*upload = &started->base;
-	return OMB_OK;
-}
-
-static omb_status
-dir_write(omb_upload *upload, const void *data, size_t len, omb_error *err)
-{
-	dir_upload *started = (dir_upload *) upload;
-
-	if (omb_write_full(started->fd, data, len) != 0)
-		return omb_error_set_errno(err, errno, "could not write file \"%s\"",
-								   started->path);
-	started->written += (off_t) len;
-	if (started->written - started->started >= WRITEBACK_STEP)
-	{
-		/* only a hint; the sync at the end reports any failure */
-		(void) sync_file_range(started->fd, started->started,
-							   started->written - started->started,
-							   SYNC_FILE_RANGE_WRITE);
-		started->started = started->written;
-	}
-	return OMB_OK;
-}
-
-/* Move without replacing; 0, or -1 with errno, EEXIST when taken. */
-static int
-move_new(const char *from, const char *to)
-{
-	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
-		return 0;
-	if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
-		return -1;
-	/* a file system without that flag: a hard link does not replace either */
-	if (link(from, to) != 0)
-		return -1;
-	(void) unlink(from);
-	return 0;
-}
-
-/*
- * Make the folders of an object below the root, each made durable in its
- * parent. One that exists may be so new that it is not durable yet: whoever
- * needs it syncs the parent too.
- */
-static omb_status
-make_folders(const omb_store *store, const char *name, omb_error *err)
-{
-	char *path = object_path(store, name);
-	char *slash = path + strlen(store->location);
-	omb_status status = OMB_OK;
-
-	while (status == OMB_OK && (slash = strchr(slash + 1, '/')) != NULL)
-	{
-		char *parent;
-
-		*slash = '\0';
-		if ((mkdir(path, 0700) != 0 || give_to_owner(store, path) != 0) &&
-			errno != EEXIST)
-			status = omb_error_set_errno(
-				err, errno, "could not create directory \"%s\"", path);
-		else
-		{
-			parent = omb_path_parent(path);
-			status = omb_directory_sync(parent, err);
-			free(parent);
-		}
-		*slash = '/';
-	}
-	free(path);
-	return status;
-}
-
-static omb_status
-finish_upload(dir_upload *started, const char *name, omb_error *err)
-{
-	char *path = object_path(started->base.store, name);
-	char *parent = omb_path_parent(path);
-	int rc;
-	int attempt;
-
-	if (fsync(started->fd) != 0)
-	{
-		(void) omb_error_set_errno(err, errno, "could not sync file \"%s\"",
-								   started->path);
-		goto done;
-	}
-	rc = move_new(started->path, path);
-	/* removing objects elsewhere may take a folder away that was just made */
-	for (attempt = 0; rc != 0 && errno == ENOENT && attempt < MOVE_ATTEMPTS;
-		 attempt++)
-	{
-		omb_error_clear(err);
-		if (make_folders(started->base.store, name, err) == OMB_OK)
-			rc = move_new(started->path, path);
-		else if (access(parent, F_OK) == 0)
-			goto done;
-		else
-			errno = ENOENT;
-	}
-	if (err->status != OMB_OK)
-		goto done;
-	if (rc != 0 && errno == EEXIST)
-	{
-		(void) omb_error_set(err, OMB_EXISTS, "object \"%s\" exists already",
-							 name);
-		goto done;
-	}
-	if (rc != 0)
-	{
-		(void) omb_error_set_errno(err, errno,
-								   "could not rename file \"%s\" to \"%s\"",
-								   started->path, path);
-		goto done;
-	}
-	free(started->path);
-	started->path = NULL;
-	(void) omb_directory_sync(parent, err);
-
-done:
-	free(path);
-	free(parent);
-	return err->status;
-}
-
-static void
-dir_abort(omb_upload *upload)
-{
-	dir_upload *started = (dir_upload *) upload;
-
-	(void) close(started->fd);
-	if (started->path != NULL)
-		(void) unlink(started->path);
-	free(started->path);
-	free(started);
-}
-
-static omb_status
-dir_commit(omb_upload *upload, const char *name, omb_error *err)
-{
-	omb_status status = finish_upload((dir_upload *) upload, name, err);
-
-	dir_abort(upload);
-	return status;
-}
-
-static omb_status
 dir_confirm(omb_store *store, const char *name, omb_error *err)
 {
-	char *path = object_path(store, name);
+	char *path = omb_dir_path(store, name);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t root = strlen(store->location);
 
@@ -534,7 +298,7 @@ remove_empty_folders(const omb_store *store, char *path)
 static omb_status
 dir_remove(omb_store *store, const char *name, omb_error *err)
 {
-	char *path = object_path(store, name);
+	char *path = omb_dir_path(store, name);
 
 	if (unlink(path) != 0)
 	{
@@ -554,7 +318,7 @@ dir_remove(omb_store *store, const char *name, omb_error *err)
 static omb_status
 dir_settle(omb_store *store, const char *folder, omb_error *err)
 {
-	char *path = object_path(store, folder);
+	char *path = omb_dir_path(store, folder);
 	size_t root = strlen(store->location);
 
 	/* the folder itself may be gone with the last object in it */
@@ -593,12 +357,12 @@ static omb_status
 dir_sweep(omb_store *store, uint64_t seconds, bool remove,
 		  omb_store_swept *swept, omb_error *err)
 {
-	char *folder = object_path(store, "tmp");
+	char *folder = omb_dir_path(store, "tmp");
 	time_t before = time(NULL) - (time_t) seconds;
 	name_list list;
 	size_t i;
 
-	if (check_root(store, err) == OMB_OK &&
+	if (omb_dir_check_root(store, err) == OMB_OK &&
 		read_names(folder, &list, err) == OMB_OK)
 	{
 		for (i = 0; i < list.count && err->status == OMB_OK; i++)
@@ -624,7 +388,7 @@ open_lock(omb_store *store, const char *path, int *fd, omb_error *err)
 	struct stat st;
 	int errnum;
 
-	if (check_root(store, err) != OMB_OK)
+	if (omb_dir_check_root(store, err) != OMB_OK)
 		return err->status;
 	*fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (*fd >= 0)
@@ -654,7 +418,7 @@ static omb_status
 dir_lock_take(omb_store *store, bool exclusive, omb_lock **lock,
 			  omb_error *err)
 {
-	char *path = object_path(store, "lock");
+	char *path = omb_dir_path(store, "lock");
 	dir_lock *taken;
 	int fd = -1;
 
@@ -698,7 +462,7 @@ dir_unlock(omb_lock *lock)
 static void
 dir_free(omb_store *store)
 {
-	(void) pthread_mutex_destroy(&((dir_store *) store)->lock);
+	(void) pthread_mutex_destroy(&((omb_dir_store *) store)->lock);
 	free(store->location);
 	free(store);
 }
@@ -711,10 +475,10 @@ omb_store_directory_new(const char *path)
 		.open = dir_open,
 		.read = dir_read,
 		.close = dir_close,
-		.create = dir_create,
-		.write = dir_write,
-		.commit = dir_commit,
-		.abort = dir_abort,
+		.create = omb_dir_create,
+		.write = omb_dir_write,
+		.commit = omb_dir_commit,
+		.abort = omb_dir_abort,
 		.confirm = dir_confirm,
 		.remove = dir_remove,
 		.settle = dir_settle,
@@ -723,7 +487,7 @@ omb_store_directory_new(const char *path)
 		.unlock = dir_unlock,
 		.free = dir_free,
 	};
-	dir_store *store = omb_calloc(1, sizeof(*store));
+	omb_dir_store *store = omb_calloc(1, sizeof(*store));
 
 	store->base.ops = &ops;
 	store->base.location = omb_path_absolute(path);

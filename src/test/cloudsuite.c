@@ -23,6 +23,7 @@
 #include "base/file.h"
 #include "store/azure/azure.h"
 #include "store/s3/s3client.h"
+#include "store/s3/s3xml.h"
 #include "store/url.h"
 
 #include <pthread.h>
@@ -506,8 +507,8 @@ test_sweeps(omb_store *store, const target *t)
 
 	ok(omb_s3_client_new(&t->s3, &client, &err) == OMB_OK &&
 		   omb_cloud_do(client, &call, &answer, &err) == OMB_OK &&
-		   omb_cloud_parse_upload_id(answer.http.body.data,
-									 answer.http.body.len, &id),
+		   omb_s3_parse_upload_id(answer.http.body.data, answer.http.body.len,
+								  &id),
 	   "an upload begins");
 	query = omb_format("partNumber=1&uploadId=%s", id);
 	call.method = "PUT";

@@ -3,20 +3,17 @@
  * listings, credentials, descriptions.
  */
 #include "test/tap.h"
+#include "test/descriptions.h"
 
 #include "base/base64.h"
 #include "codec/crypto.h"
 #include "store/azure/azure.h"
 #include "store/azure/azuresign.h"
-#include "store/cloud/cloudxml.h"
-#include "store/credentials.h"
-#include "store/url.h"
+#include "store/azure/azurexml.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 static void
 test_base64(void)
@@ -162,7 +159,7 @@ test_pages(void)
 	omb_cloud_page page;
 	size_t i;
 
-	ok(omb_cloud_parse_blobs(page_text, strlen(page_text), &page) &&
+	ok(omb_azure_parse_blobs(page_text, strlen(page_text), &page) &&
 		   page.count == 3,
 	   "a page of a listing, without the folder that is a blob");
 	is_text(page.item[0].key, "p/a&b%26", "a name");
@@ -173,31 +170,18 @@ test_pages(void)
 	is_text(page.token, "2!92!x<", "the next page");
 	omb_cloud_page_free(&page);
 	for (i = 0; i < strlen(page_text); i++)
-		if (omb_cloud_parse_blobs(page_text, i, &page))
+		if (omb_azure_parse_blobs(page_text, i, &page))
 			break;
 	is_u64(i, strlen(page_text), "one that was cut anywhere is no page");
 	for (i = 0; i < LENGTH(wrong); i++)
-		ok(!omb_cloud_parse_blobs(wrong[i], strlen(wrong[i]), &page),
+		ok(!omb_azure_parse_blobs(wrong[i], strlen(wrong[i]), &page),
 		   "nor is %s", wrong[i]);
-	ok(omb_cloud_parse_blobs("<EnumerationResults><NextMarker/>"
+	ok(omb_azure_parse_blobs("<EnumerationResults><NextMarker/>"
 							 "</EnumerationResults>",
 							 54, &page) &&
 		   page.count == 0 && page.token == NULL,
 	   "one with nothing is the last one");
 	omb_cloud_page_free(&page);
-}
-
-static omb_status
-read_text(const char *path, const char *text, omb_credentials *out,
-		  omb_error *err)
-{
-	FILE *f = fopen(path, "w");
-
-	omb_error_clear(err);
-	if (f == NULL || fputs(text, f) < 0 || fclose(f) != 0 ||
-		chmod(path, 0600) != 0)
-		abort();
-	return omb_credentials_read_azure(path, out, err);
 }
 
 static void
@@ -222,21 +206,26 @@ test_credentials(void)
 	if (fd < 0)
 		abort();
 	(void) close(fd);
-	ok(read_text(path, "account_key=a2V5\n", &c, &err) == OMB_OK, "a key");
+	ok(read_text(omb_credentials_read_azure, path, "account_key=a2V5\n", 0600,
+				 &c, &err) == OMB_OK,
+	   "a key");
 	is_text(c.account_key, "a2V5", "as it is");
 	omb_credentials_wipe(&c);
-	ok(read_text(path, "# x\nsas_token=?sp=r&sig=a%3D\n", &c, &err) == OMB_OK,
+	ok(read_text(omb_credentials_read_azure, path,
+				 "# x\nsas_token=?sp=r&sig=a%3D\n", 0600, &c, &err) == OMB_OK,
 	   "a token");
 	is_text(c.sas_token, "sp=r&sig=a%3D", "without the question mark");
 	omb_credentials_wipe(&c);
 	for (i = 0; i < LENGTH(wrong); i++)
-		ok(read_text(path, wrong[i], &c, &err) == OMB_USAGE &&
+		ok(read_text(omb_credentials_read_azure, path, wrong[i], 0600, &c,
+					 &err) == OMB_USAGE &&
 			   strstr(err.message, "SECRET") == NULL &&
 			   strstr(err.hint, "SECRET") == NULL && c.account_key == NULL &&
 			   c.sas_token == NULL,
 		   "wrong file %zu is refused without showing it", i);
 	omb_error_clear(&err);
-	ok(read_text(path, "sas_token=sig=SECRET\n", &c, &err) == OMB_OK &&
+	ok(read_text(omb_credentials_read_azure, path, "sas_token=sig=SECRET\n",
+				 0600, &c, &err) == OMB_OK &&
 		   omb_store_open_url("azblob://a/c?endpoint=http%3A%2F%2F"
 							  "127.0.0.1.invalid",
 							  path, &store, &err) == OMB_OK &&
@@ -266,26 +255,10 @@ test_descriptions(void)
 		"azblob://account/c?sas_token=secret",
 		"azblob://account/c?sole-user=maybe",
 	};
-	omb_error err = OMB_ERROR_INIT;
-	omb_store *store;
-	size_t i;
-
-	for (i = 0; i < LENGTH(wrong); i++)
-	{
-		ok(omb_store_open_url(wrong[i], NULL, &store, &err) == OMB_USAGE &&
-			   store == NULL && strstr(err.message, "secret") == NULL,
-		   "%s is refused: %s", wrong[i], err.message);
-		omb_error_clear(&err);
-	}
-	ok(omb_store_open_url("azblob://account/c/p/q?access-tier=Cool", NULL,
-						  &store, &err) == OMB_OK,
-	   "a good one");
-	is_text(store->location, "azblob://account/c/p/q", "where it is");
-	omb_store_free(store);
-	ok(omb_store_open_url("azblob://account/c", NULL, &store, &err) == OMB_OK,
-	   "one without a prefix");
-	is_text(store->location, "azblob://account/c", "where that is");
-	omb_store_free(store);
+	urls_are_refused(wrong, LENGTH(wrong));
+	url_is_taken("azblob://account/c/p/q?access-tier=Cool",
+				 "azblob://account/c/p/q");
+	url_is_taken("azblob://account/c", "azblob://account/c");
 }
 
 int

@@ -281,8 +281,8 @@ test_pipeline_keeps_the_order(void)
 	}
 	ok(ordered, "results come in the order of submission");
 	ok(!omb_pipeline_busy(pipe), "and none is left");
-	omb_pipeline_close(pipe);
-	ok(omb_pipeline_next(pipe, true) == NULL, "a closed one ends");
+	omb_pipeline_stop(pipe);
+	ok(omb_pipeline_next(pipe, true) == NULL, "a stopped one ends");
 	omb_pipeline_free(pipe);
 }
 

@@ -2,6 +2,7 @@
  * test_claim.c: the first claim of a repository, by several at once.
  */
 #include "test/tap.h"
+#include "test/repository.h"
 
 #include "base/buffer.h"
 #include "repo/claim.h"
@@ -18,16 +19,9 @@
 static omb_repository *
 make_repository(const char *path)
 {
-	omb_repository *repo;
-	omb_error err = OMB_ERROR_INIT;
-	char code[OMB_RECOVERY_CODE_TEXT];
-
-	if (mkdir(path, 0700) != 0 ||
-		omb_repository_prepare(omb_store_directory_new(path), false, NULL,
-							   code, &repo, &err) != OMB_OK ||
-		omb_repository_commit(repo, &err) != OMB_OK)
+	if (mkdir(path, 0700) != 0)
 		abort();
-	return repo;
+	return new_repository(omb_store_directory_new(path));
 }
 
 /* A process that claims as soon as the pipe is closed. */

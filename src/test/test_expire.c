@@ -4,12 +4,11 @@
  * have their WAL and a second run finishes.
  */
 #include "test/tap.h"
+#include "test/repository.h"
 
 #include "base/text.h"
 #include "repo/pin.h"
 #include "repo/walobject.h"
-#include "store/fault.h"
-#include "store/memory.h"
 #include "task/retain/expire.h"
 
 #include <stdlib.h>
@@ -23,20 +22,6 @@ static const omb_compression none = { OMB_METHOD_NONE, 0 };
 
 /* Keeps backups 4 to 6, and 2 because it is pinned. */
 static const omb_retain_rules rules = { .keep_last = 2, .keep_wal_days = 1 };
-
-static omb_repository *
-new_repository(void)
-{
-	omb_repository *repo;
-	omb_error err = OMB_ERROR_INIT;
-	char code[OMB_RECOVERY_CODE_TEXT];
-
-	if (omb_repository_prepare(omb_store_fault_new(omb_store_memory_new()),
-							   false, NULL, code, &repo, &err) != OMB_OK ||
-		omb_repository_commit(repo, &err) != OMB_OK)
-		abort();
-	return repo;
-}
 
 static void
 backup_id(int number, char out[OMB_BACKUP_ID_MAX])
@@ -125,7 +110,7 @@ put_segments(omb_repository *repo, uint32_t timeline, uint64_t first,
 static omb_repository *
 new_history(void)
 {
-	omb_repository *repo = new_repository();
+	omb_repository *repo = new_memory_repository();
 	omb_error err = OMB_ERROR_INIT;
 	char id[OMB_BACKUP_ID_MAX];
 	int i;
@@ -278,7 +263,7 @@ static void
 test_young_timeline(void)
 {
 	static const omb_retain_rules last = { .keep_last = 1 };
-	omb_repository *repo = new_repository();
+	omb_repository *repo = new_memory_repository();
 	omb_error err = OMB_ERROR_INIT;
 	omb_buf rows = OMB_BUF_INIT;
 	omb_expire_result result;
@@ -380,6 +365,21 @@ test_unreadable(void)
 
 /* Prune may have been cut short with two revisions of a manifest there. */
 static void
+add_revision(omb_repository *repo)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_buf *manifest = omb_store_memory_bytes(
+		omb_store_fault_inner(repo->store), "backups/20261117T120000Z-0001");
+	omb_buf copy = OMB_BUF_INIT;
+
+	omb_buf_put(&copy, manifest->data, manifest->len);
+	(void) omb_store_put(repo->store, "backups/20261117T120000Z-0001.2",
+						 copy.data, copy.len, &err);
+	check(&err);
+	omb_buf_free(&copy);
+}
+
+static void
 test_revisions(void)
 {
 	omb_repository *repo = new_history();
@@ -387,19 +387,12 @@ test_revisions(void)
 	omb_buf rows = OMB_BUF_INIT;
 	omb_buf left = OMB_BUF_INIT;
 	omb_expire_result result;
-	omb_buf *manifest = omb_store_memory_bytes(
-		omb_store_fault_inner(repo->store), "backups/20261117T120000Z-0001");
-	omb_buf copy = OMB_BUF_INIT;
 
-	omb_buf_put(&copy, manifest->data, manifest->len);
-	ok(omb_store_put(repo->store, "backups/20261117T120000Z-0001.2", copy.data,
-					 copy.len, &err) == OMB_OK,
-	   "a backup has two revisions");
+	add_revision(repo);
 	ok(run(repo, &rules, false, &rows, &result, &err) == OMB_OK &&
 		   result.backups_dropped == 3,
 	   "it counts once");
 	ok(strstr(names(repo, &left), "20261117") == NULL, "both are removed");
-	omb_buf_free(&copy);
 	omb_buf_free(&rows);
 	omb_buf_free(&left);
 	omb_repository_free(repo);
@@ -554,6 +547,64 @@ test_space(void)
 	omb_repository_free(repo);
 }
 
+/* What only a backup of files names is freed when that goes. */
+static void
+test_space_files(void)
+{
+	static const omb_retain_rules six = { .keep_last = 6 };
+	omb_repository *repo = new_history();
+	omb_error err = OMB_ERROR_INIT;
+	omb_manifest_writer *writer;
+	omb_pack_table *packs = omb_pack_table_new();
+	omb_expire_config config;
+	omb_expire_result result;
+	omb_buf rows = OMB_BUF_INIT;
+	omb_backup_info info;
+	omb_pack_id pack;
+	int i;
+
+	/* one before all backups, with a pack of its own; one behind the first,
+	 * which the pinned one needs; the newest */
+	for (i = 0; i < 3; i++)
+	{
+		memset(&info, 0, sizeof(info));
+		(void) snprintf(info.id, sizeof(info.id), "202611%dT130000Z-0000",
+						i == 2 ? 23 : 16 + i);
+		(void) snprintf(info.kind, sizeof(info.kind), OMB_BACKUP_FILES);
+		info.file_sets = 1;
+		memset(&pack, 0, sizeof(pack));
+		pack.size = 1000000;
+		if (i == 0)
+			(void) omb_pack_table_add(packs, &pack);
+		if (omb_manifest_create(repo, &writer, &err) != OMB_OK ||
+			omb_manifest_commit(writer, &info, packs, &err) != OMB_OK)
+			abort();
+		omb_pack_table_free(packs);
+		packs = omb_pack_table_new();
+	}
+	memset(&config, 0, sizeof(config));
+	config.repo = repo;
+	config.rules = six;
+	config.row = add_row;
+	config.arg = &rows;
+	config.available = nearly_full;
+	config.dry_run = true;
+	config.min_free = 500000;
+	ok(omb_expire(&config, &result, &err) == OMB_OK &&
+		   result.backups_early == 1,
+	   "with the oldest backup the files before it go, and what they need");
+	ok(strstr(omb_buf_text(&rows), "drop files 20261116T130000Z-0000: ") !=
+		   NULL,
+	   "as it is told");
+	config.min_free = 1100000;
+	ok(omb_expire(&config, &result, &err) == OMB_OK &&
+		   result.backups_early == 4,
+	   "where that is not enough all go that may");
+	omb_pack_table_free(packs);
+	omb_buf_free(&rows);
+	omb_repository_free(repo);
+}
+
 static void
 test_pins(void)
 {
@@ -665,6 +716,7 @@ test_faults(bool persistent)
 		omb_error failed = OMB_ERROR_INIT;
 
 		repo = new_history();
+		add_revision(repo);
 		omb_store_fault_set(repo->store, at, persistent);
 		(void) run(repo, &rules, false, &rows, &result, &failed);
 		done = omb_store_fault_count(repo->store) < at;
@@ -700,6 +752,7 @@ main(void)
 	test_revisions();
 	test_locks();
 	test_space();
+	test_space_files();
 	test_kept_by_the_store();
 	test_pins();
 	test_faults(false);

@@ -3,14 +3,13 @@
  * claims of service accounts, JSON, credentials, descriptions.
  */
 #include "test/tap.h"
+#include "test/descriptions.h"
 
-#include "store/credentials.h"
 #include "store/gcs/gcs.h"
 #include "store/gcs/gcsclient.h"
 #include "store/gcs/googletoken.h"
 #include "store/jsonread.h"
 #include "store/s3/s3sign.h"
-#include "store/url.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -18,7 +17,6 @@
 
 #define EMPTY_HASH \
 	"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 /* A key that was made for this test, as it is in a JSON text. */
 #define PRIVATE_KEY                                                       \
@@ -197,19 +195,6 @@ test_json(void)
 	ok(omb_json_get_text(NULL, 0, "a") == NULL, "nor in nothing");
 }
 
-static omb_status
-read_text(const char *path, const char *text, mode_t mode,
-		  omb_credentials *out, omb_error *err)
-{
-	FILE *f = fopen(path, "w");
-
-	omb_error_clear(err);
-	if (f == NULL || fputs(text, f) < 0 || fclose(f) != 0 ||
-		chmod(path, mode) != 0)
-		abort();
-	return omb_credentials_read_google(path, out, err);
-}
-
 static void
 test_credentials(void)
 {
@@ -222,32 +207,35 @@ test_credentials(void)
 	if (fd < 0)
 		abort();
 	(void) close(fd);
-	ok(read_text(path, "access_key_id=a\nsecret_access_key=b\n", 0600, &c,
+	ok(read_text(omb_credentials_read_google, path,
+				 "access_key_id=a\nsecret_access_key=b\n", 0600, &c,
 				 &err) == OMB_OK &&
 		   c.json == NULL,
 	   "a pair of keys");
-	ok(read_text(path, "{ \"x\": 1 }", 0600, &d, &err) == OMB_OK,
+	ok(read_text(omb_credentials_read_google, path, "{ \"x\": 1 }", 0600, &d,
+				 &err) == OMB_OK,
 	   "a file of JSON");
 	is_text(d.json, "{ \"x\": 1 }", "as it is");
 	ok(!omb_credentials_same(&c, &d) && omb_credentials_same(&d, &d),
 	   "they differ");
 	omb_credentials_wipe(&c);
 	omb_credentials_wipe(&d);
-	ok(read_text(path, "{ \"x\": 1 }", 0604, &d, &err) == OMB_REFUSED,
+	ok(read_text(omb_credentials_read_google, path, "{ \"x\": 1 }", 0604, &d,
+				 &err) == OMB_REFUSED,
 	   "one that others may read is refused");
-	ok(read_text(path,
+	ok(read_text(omb_credentials_read_google, path,
 				 "access_key_id=a\nsecret_access_key=b\n"
 				 "session_token=SECRET\n",
 				 0600, &c, &err) == OMB_USAGE &&
 		   strstr(err.message, "SECRET") == NULL,
 	   "Google has no temporary keys");
-	ok(read_text(path, "access_key_id=SECRET\n", 0600, &c, &err) ==
-			   OMB_USAGE &&
+	ok(read_text(omb_credentials_read_google, path, "access_key_id=SECRET\n",
+				 0600, &c, &err) == OMB_USAGE &&
 		   c.access_key_id == NULL,
 	   "half a pair is none");
 	omb_error_clear(&err);
 	ok(read_text(
-		   path,
+		   omb_credentials_read_google, path,
 		   ACCOUNT("svc@test.example", PRIVATE_KEY, "http://token.invalid/"),
 		   0600, &c, &err) == OMB_OK &&
 		   omb_store_open_url("gs://b/x", path, &store, &err) == OMB_OK &&
@@ -281,22 +269,9 @@ test_descriptions(void)
 		"gs://bucket/x?key=secret",
 		"gs://bucket/x?sole-user=maybe",
 	};
-	omb_error err = OMB_ERROR_INIT;
-	omb_store *store;
-	size_t i;
-
-	for (i = 0; i < LENGTH(wrong); i++)
-	{
-		ok(omb_store_open_url(wrong[i], NULL, &store, &err) == OMB_USAGE &&
-			   store == NULL && strstr(err.message, "secret") == NULL,
-		   "%s is refused: %s", wrong[i], err.message);
-		omb_error_clear(&err);
-	}
-	ok(omb_store_open_url("gs://my.bucket_1/p/q?storage-class=NEARLINE", NULL,
-						  &store, &err) == OMB_OK,
-	   "a good one");
-	is_text(store->location, "gs://my.bucket_1/p/q", "where it is");
-	omb_store_free(store);
+	urls_are_refused(wrong, LENGTH(wrong));
+	url_is_taken("gs://my.bucket_1/p/q?storage-class=NEARLINE",
+				 "gs://my.bucket_1/p/q");
 }
 
 int

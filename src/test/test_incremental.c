@@ -4,6 +4,7 @@
  * kept reads back as the files were when it was taken.
  */
 #include "test/tap.h"
+#include "test/repository.h"
 
 #include "base/file.h"
 #include "base/text.h"
@@ -443,7 +444,7 @@ backup_step(history *h)
 	let_time_pass(h);
 	if (h->count == BACKUPS)
 	{
-		(void) omb_backup_remove(h->repo, h->taken[0].id, &err);
+		remove_manifests(h->repo, h->taken[0].id);
 		snapshot_clear(&h->taken[0]);
 		memmove(&h->taken[0], &h->taken[1], (BACKUPS - 1) * sizeof(snapshot));
 		h->count--;
@@ -456,14 +457,12 @@ backup_step(history *h)
 static void
 remove_step(history *h)
 {
-	omb_error err = OMB_ERROR_INIT;
 	int which;
 
 	if (h->count < 2)
 		return;
 	which = (int) next_random((uint64_t) h->count);
-	if (omb_backup_remove(h->repo, h->taken[which].id, &err) != OMB_OK)
-		problem(h, "remove", h->taken[which].id, &err);
+	remove_manifests(h->repo, h->taken[which].id);
 	snapshot_clear(&h->taken[which]);
 	memmove(&h->taken[which], &h->taken[which + 1],
 			(size_t) (h->count - which - 1) * sizeof(snapshot));

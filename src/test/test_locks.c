@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/location.h"
 #include "base/text.h"
-#include "store/cloud/cloudxml.h"
+#include "store/s3/s3xml.h"
 #include "store/memory.h"
 #include "store/s3/s3client.h"
 #include "store/s3/s3explain.h"
@@ -330,22 +330,20 @@ test_answers(void)
 	size_t i;
 
 	(void) omb_time_parse("2026-12-20T23:15:02Z", &wanted);
-	ok(omb_cloud_parse_retention(good, strlen(good), &flag, &until) && flag &&
+	ok(omb_s3_parse_retention(good, strlen(good), &flag, &until) && flag &&
 		   until == wanted,
 	   "the lock of an object");
 	for (i = 0; i < LENGTH(damaged); i++)
-		ok(!omb_cloud_parse_retention(damaged[i], strlen(damaged[i]), &flag,
-									  &until),
+		ok(!omb_s3_parse_retention(damaged[i], strlen(damaged[i]), &flag,
+								   &until),
 		   "what is none %zu", i);
-	ok(omb_cloud_parse_versioning(versions, strlen(versions), &flag) && flag,
+	ok(omb_s3_parse_versioning(versions, strlen(versions), &flag) && flag,
 	   "a bucket with versions");
-	ok(omb_cloud_parse_versioning(suspended, strlen(suspended), &flag) &&
-		   !flag,
+	ok(omb_s3_parse_versioning(suspended, strlen(suspended), &flag) && !flag,
 	   "one without");
-	ok(omb_cloud_parse_lock_config(locks, strlen(locks), &flag) && flag,
+	ok(omb_s3_parse_lock_config(locks, strlen(locks), &flag) && flag,
 	   "a bucket with locks");
-	ok(!omb_cloud_parse_lock_config(versions, strlen(versions), &flag) &&
-		   !flag,
+	ok(!omb_s3_parse_lock_config(versions, strlen(versions), &flag) && !flag,
 	   "another answer says nothing of locks");
 }
 

@@ -2,12 +2,11 @@
  * test_marks.c: marks and watermarks in a repository, thinning out, notes.
  */
 #include "test/tap.h"
+#include "test/repository.h"
 
 #include "base/file.h"
 #include "base/text.h"
 #include "repo/watermark.h"
-#include "store/fault.h"
-#include "store/memory.h"
 #include "task/notes.h"
 
 #include <stdlib.h>
@@ -16,29 +15,6 @@
 
 #define HOUR (INT64_C(3600) * 1000000)
 #define DAY (24 * HOUR)
-
-static void
-check(const omb_error *err)
-{
-	if (err->status == OMB_OK)
-		return;
-	printf("Bail out! %s\n", err->message);
-	exit(1);
-}
-
-static omb_repository *
-new_repository(omb_store *store)
-{
-	omb_repository *repo = NULL;
-	omb_error err = OMB_ERROR_INIT;
-	char code[OMB_RECOVERY_CODE_TEXT];
-
-	(void) omb_repository_prepare(store, false, NULL, code, &repo, &err);
-	check(&err);
-	(void) omb_repository_commit(repo, &err);
-	check(&err);
-	return repo;
-}
 
 static omb_point
 point_of(const char *id, const char *name)
@@ -64,8 +40,7 @@ count_point(const omb_point *point, void *arg)
 static void
 marks_are_found_by_name_and_id(void)
 {
-	omb_repository *repo =
-		new_repository(omb_store_fault_new(omb_store_memory_new()));
+	omb_repository *repo = new_memory_repository();
 	omb_point a = point_of("20261120T231502Z-00000001", "a");
 	omb_point b = point_of("20261120T231502Z-00000002", "b");
 	omb_point b2 = point_of("20261120T231503Z-00000003", "b");
@@ -140,8 +115,7 @@ count_all(omb_repository *repo, const char *name, int64_t from, int64_t to)
 static void
 watermarks_are_listed_and_thinned_out(void)
 {
-	omb_repository *repo =
-		new_repository(omb_store_fault_new(omb_store_memory_new()));
+	omb_repository *repo = new_memory_repository();
 	int64_t start = INT64_C(1700000000) * 1000000 / DAY * DAY;
 	omb_error err = OMB_ERROR_INIT;
 	int64_t i;
@@ -202,8 +176,7 @@ notes_are_taken_whatever_fails(void)
 {
 	char pgdata[] = "/tmp/omb-notes-XXXXXX";
 	omb_error err = OMB_ERROR_INIT;
-	omb_repository *repo =
-		new_repository(omb_store_fault_new(omb_store_memory_new()));
+	omb_repository *repo = new_memory_repository();
 	uint64_t at, taken, unreadable;
 	int warnings = 0;
 	int count = 0;

@@ -3,6 +3,7 @@
  * pages.
  */
 #include "test/tap.h"
+#include "test/repository.h"
 
 #include "base/text.h"
 #include "repo/pagecache.h"
@@ -156,7 +157,7 @@ ask(const change *c)
 		answer = omb_parent_unchanged(parent, found, &source_stat, source);
 	}
 	omb_parent_free(parent);
-	must(omb_backup_remove(repo, ID, &err) == OMB_OK, "remove the backup");
+	remove_manifests(repo, ID);
 	omb_backup_info_clear(&info);
 	omb_backup_info_clear(&now);
 	omb_entry_clear(&entry);

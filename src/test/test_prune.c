@@ -430,48 +430,6 @@ test_faults(bool persistent)
 	world_free(&w);
 }
 
-/* Removing a backup is as safe. */
-static void
-test_remove_faults(void)
-{
-	world w;
-	uint64_t at;
-	int wrong = 0;
-	bool done = false;
-
-	make_world(&w);
-	for (at = 1; !done; at++)
-	{
-		omb_repository *repo = copy_repository(w.repo);
-		omb_error err = OMB_ERROR_INIT;
-		omb_manifest *manifest;
-
-		omb_store_fault_set(repo->store, at, true);
-		(void) omb_backup_remove(repo, w.backup[0].id, &err);
-		done = omb_store_fault_count(repo->store) < at;
-		omb_store_fault_set(repo->store, 0, false);
-		omb_error_clear(&err);
-		/* it is there, whole, or it is gone */
-		if (omb_manifest_open(repo, w.backup[0].id, &manifest, &err) == OMB_OK)
-		{
-			if (manifest->revision != 2 || done)
-				wrong++;
-			omb_manifest_close(manifest);
-			(void) omb_backup_remove(repo, w.backup[0].id, &err);
-		}
-		else if (err.status != OMB_NOT_FOUND)
-			wrong++;
-		omb_error_clear(&err);
-		if (omb_backup_remove(repo, w.backup[0].id, &err) != OMB_NOT_FOUND)
-			wrong++;
-		omb_repository_free(repo);
-	}
-	is_u64((uint64_t) wrong, 0,
-		   "a backup with two revisions goes, wherever removing fails");
-	ok(at > 4, "%" PRIu64 " operations", at - 1);
-	world_free(&w);
-}
-
 /* Backups come and go at random; with limits so small that ranges are many. */
 static void
 test_random(int steps)
@@ -680,7 +638,6 @@ main(void)
 	test_locked();
 	test_faults(false);
 	test_faults(true);
-	test_remove_faults();
 	random_state =
 		seed ? strtoull(seed, NULL, 10) : (uint64_t) omb_time_now() | 1;
 	printf("# OMB_SEED=%" PRIu64 "\n", random_state);

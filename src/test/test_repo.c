@@ -3,36 +3,17 @@
  * hostile bytes, and a failure at each operation of the store.
  */
 #include "test/tap.h"
+#include "test/repository.h"
 
 #include "base/text.h"
 #include "repo/backupinfo.h"
 #include "repo/manifest.h"
 #include "repo/walobject.h"
-#include "store/fault.h"
-#include "store/memory.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
 static const omb_compression zstd = { OMB_METHOD_ZSTD, 1 };
-
-/* An unencrypted repository in memory behind a store that can fail. */
-static omb_repository *
-new_repository(void)
-{
-	omb_repository *repo;
-	omb_error err = OMB_ERROR_INIT;
-	char code[OMB_RECOVERY_CODE_TEXT];
-
-	if (omb_repository_prepare(omb_store_fault_new(omb_store_memory_new()),
-							   false, NULL, code, &repo, &err) != OMB_OK ||
-		omb_repository_commit(repo, &err) != OMB_OK)
-	{
-		printf("# %s\n", err.message);
-		abort();
-	}
-	return repo;
-}
 
 static omb_store *
 memory_of(omb_repository *repo)
@@ -83,7 +64,7 @@ test_streams(void)
 	static const size_t sizes[] = {
 		0, 1, OMB_BLOB_MAX - 1, OMB_BLOB_MAX, OMB_BLOB_MAX + 1, 400000
 	};
-	omb_repository *repo = new_repository();
+	omb_repository *repo = new_memory_repository();
 	omb_error err = OMB_ERROR_INIT;
 	omb_buf *bytes;
 	omb_buf out = OMB_BUF_INIT;
@@ -166,7 +147,7 @@ put_pack(omb_repository *repo, omb_pack_table *table, omb_blob_ref *ref,
 static void
 test_packs(void)
 {
-	omb_repository *repo = new_repository();
+	omb_repository *repo = new_memory_repository();
 	omb_pack_table *table = omb_pack_table_new();
 	omb_blob_ref ref[BLOBS];
 	omb_error err = OMB_ERROR_INIT;
@@ -377,7 +358,7 @@ read_manifest(omb_repository *repo, const omb_blob_ref *ref, omb_error *err)
 static void
 test_manifest(void)
 {
-	omb_repository *repo = new_repository();
+	omb_repository *repo = new_memory_repository();
 	omb_pack_table *table = omb_pack_table_new();
 	omb_blob_ref ref[BLOBS];
 	omb_error err = OMB_ERROR_INIT;
@@ -445,7 +426,7 @@ test_order(void)
 static void
 test_failure_at_each_operation(void)
 {
-	omb_repository *repo = new_repository();
+	omb_repository *repo = new_memory_repository();
 	uint64_t at, count = 0;
 	int wrong = 0;
 	bool done = false;

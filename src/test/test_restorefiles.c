@@ -4,10 +4,10 @@
  * that were made to do harm.
  */
 #include "test/tap.h"
+#include "test/repository.h"
 
 #include "base/buffer.h"
 #include "base/crc32c.h"
-#include "store/memory.h"
 #include "task/restore/restorefiles.h"
 
 #include <stdlib.h>
@@ -15,15 +15,6 @@
 #include <unistd.h>
 
 static char folder[] = "/tmp/omb-restore.XXXXXX";
-
-static void
-check(const omb_error *err)
-{
-	if (err->status == OMB_OK)
-		return;
-	printf("Bail out! %s\n", err->message);
-	exit(1);
-}
 
 static void __attribute__((format(printf, 1, 2))) run(const char *fmt, ...)
 {
@@ -38,21 +29,6 @@ static void __attribute__((format(printf, 1, 2))) run(const char *fmt, ...)
 		printf("Bail out! %s\n", command);
 		exit(1);
 	}
-}
-
-static omb_repository *
-new_repository(void)
-{
-	omb_repository *repo = NULL;
-	omb_error err = OMB_ERROR_INIT;
-	char code[OMB_RECOVERY_CODE_TEXT];
-
-	(void) omb_repository_prepare(omb_store_memory_new(), false, NULL, code,
-								  &repo, &err);
-	check(&err);
-	(void) omb_repository_commit(repo, &err);
-	check(&err);
-	return repo;
 }
 
 /*
@@ -131,6 +107,7 @@ restore(omb_repository *repo, const char *to, int64_t instant, bool delta,
 
 	memset(&config, 0, sizeof(config));
 	config.repo = repo;
+	config.jobs = 3;
 	config.directory = directory;
 	config.from = config.until = instant;
 	config.delta = delta;
@@ -196,7 +173,7 @@ fails(omb_repository *repo, const char *to, int64_t instant, bool delta,
 static void
 test_union(void)
 {
-	omb_repository *repo = new_repository();
+	omb_repository *repo = new_repository(omb_store_memory_new());
 
 	fails(repo, "none", 5, false, NULL, "has no files of the application",
 		  "a repository without files");
@@ -244,7 +221,7 @@ test_union(void)
 static void
 test_harm(void)
 {
-	omb_repository *repo = new_repository();
+	omb_repository *repo = new_repository(omb_store_memory_new());
 	char *lines;
 
 	run("mkdir %s/evil", folder);

@@ -3,15 +3,16 @@
  * answers, pauses, credentials, descriptions.
  */
 #include "test/tap.h"
+#include "test/descriptions.h"
 
-#include "store/s3/awskeys.h"
 #include "store/cloud/cloudxml.h"
-#include "store/credentials.h"
 #include "store/http.h"
 #include "store/retry.h"
+#include "store/s3/awskeys.h"
 #include "store/s3/s3.h"
 #include "store/s3/s3sign.h"
-#include "store/cloud/cloudxml.h"
+#include "store/s3/s3xml.h"
+#include "store/s3/stsxml.h"
 
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -21,7 +22,6 @@
 
 #define EMPTY_HASH \
 	"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 /* ---- signatures: the examples of Amazon's description of S3 ---- */
 
@@ -178,27 +178,26 @@ test_deleted(void)
 		"<Key>c</Key><Code>AccessDenied</Code><Message/></Error><Deleted>"
 		"<DeleteMarker>true</DeleteMarker><Key>d</Key></Deleted>"
 		"</DeleteResult>";
-	omb_cloud_fates fates;
+	omb_s3_fates fates;
 	size_t i;
 
-	ok(omb_cloud_parse_deleted(text, strlen(text), &fates) &&
-		   fates.count == 3 && fates.item[0].is_deleted &&
-		   !fates.item[1].is_deleted && fates.item[2].is_deleted,
+	ok(omb_s3_parse_deleted(text, strlen(text), &fates) && fates.count == 3 &&
+		   fates.item[0].is_deleted && !fates.item[1].is_deleted &&
+		   fates.item[2].is_deleted,
 	   "what became of several objects");
 	is_text(fates.item[0].key, "a & b", "a key");
 	is_text(fates.item[1].key, "c", "one that was refused");
-	omb_cloud_fates_free(&fates);
+	omb_s3_fates_free(&fates);
 	for (i = 0; i < strlen(text); i++)
-		if (omb_cloud_parse_deleted(text, i, &fates))
+		if (omb_s3_parse_deleted(text, i, &fates))
 			break;
 	is_u64(i, strlen(text), "an answer that was cut anywhere tells nothing");
-	ok(!omb_cloud_parse_deleted("<DeleteResult><Deleted/></DeleteResult>", 39,
-								&fates),
+	ok(!omb_s3_parse_deleted("<DeleteResult><Deleted/></DeleteResult>", 39,
+							 &fates),
 	   "nor does one without keys");
-	ok(omb_cloud_parse_deleted("<DeleteResult/>", 15, &fates) &&
-		   fates.count == 0,
+	ok(omb_s3_parse_deleted("<DeleteResult/>", 15, &fates) && fates.count == 0,
 	   "one may be empty");
-	omb_cloud_fates_free(&fates);
+	omb_s3_fates_free(&fates);
 }
 
 static void
@@ -226,7 +225,7 @@ test_answers(void)
 		"<CompleteMultipartUploadResult><ETag>\"x\"</ETag>"
 		"</CompleteMultipartUploadResult>";
 	const int64_t when = INT64_C(1795216502) * 1000000;
-	omb_cloud_multiparts list;
+	omb_s3_multiparts list;
 	omb_cloud_error error;
 	uint64_t bytes;
 	int64_t newest;
@@ -241,27 +240,27 @@ test_answers(void)
 		   !omb_cloud_parse_error("<Error>", 7, &error),
 	   "other answers are no errors");
 
-	ok(omb_cloud_parse_multiparts(uploads, strlen(uploads), &list) &&
+	ok(omb_s3_parse_multiparts(uploads, strlen(uploads), &list) &&
 		   list.count == 1 && list.next_key == NULL,
 	   "unfinished uploads");
 	is_text(list.item[0].id, "2~x", "the id of one");
 	is_u64((uint64_t) list.item[0].started, (uint64_t) when, "when it began");
-	omb_cloud_multiparts_free(&list);
-	ok(!omb_cloud_parse_multiparts(uploads, strlen(uploads) - 1, &list),
+	omb_s3_multiparts_free(&list);
+	ok(!omb_s3_parse_multiparts(uploads, strlen(uploads) - 1, &list),
 	   "a list that is not whole is refused");
 
-	ok(omb_cloud_parse_parts(parts, strlen(parts), &bytes, &newest) &&
+	ok(omb_s3_parse_parts(parts, strlen(parts), &bytes, &newest) &&
 		   bytes == 12 && newest == when,
 	   "its parts");
-	ok(omb_cloud_parse_upload_id(started, strlen(started), &id) &&
+	ok(omb_s3_parse_upload_id(started, strlen(started), &id) &&
 		   strcmp(id, "2~x") == 0,
 	   "an upload begins");
 	free(id);
-	ok(!omb_cloud_parse_upload_id(started, 40, &id) && id == NULL,
+	ok(!omb_s3_parse_upload_id(started, 40, &id) && id == NULL,
 	   "it does not with half an answer");
-	ok(omb_cloud_parse_completed(completed, strlen(completed)) &&
-		   !omb_cloud_parse_completed(completed, strlen(completed) - 3) &&
-		   !omb_cloud_parse_completed(error_text, strlen(error_text)),
+	ok(omb_s3_parse_completed(completed, strlen(completed)) &&
+		   !omb_s3_parse_completed(completed, strlen(completed) - 3) &&
+		   !omb_s3_parse_completed(error_text, strlen(error_text)),
 	   "only a whole answer says that it is complete");
 }
 
@@ -336,19 +335,6 @@ test_pauses(void)
 
 /* ---- credentials ---- */
 
-static omb_status
-read_text(const char *path, const char *text, mode_t mode,
-		  omb_credentials *out, omb_error *err)
-{
-	FILE *f = fopen(path, "w");
-
-	omb_error_clear(err);
-	if (f == NULL || fputs(text, f) < 0 || fclose(f) != 0 ||
-		chmod(path, mode) != 0)
-		abort();
-	return omb_credentials_read(path, out, err);
-}
-
 static void
 test_temporary_keys(void)
 {
@@ -386,7 +372,7 @@ test_temporary_keys(void)
 										  "/x",
 										  "http://127.0.0.1 /x" };
 	omb_credentials keys;
-	omb_cloud_keys sts;
+	omb_sts_keys sts;
 	size_t i;
 
 	ok(omb_aws_keys_parse(json, strlen(json), &keys) &&
@@ -402,7 +388,7 @@ test_temporary_keys(void)
 	for (i = 0; i < LENGTH(wrong); i++)
 		ok(!omb_aws_keys_parse(wrong[i], strlen(wrong[i]), &keys),
 		   "nor does %s", wrong[i]);
-	ok(omb_cloud_parse_sts(xml, strlen(xml), &sts) &&
+	ok(omb_sts_parse(xml, strlen(xml), &sts) &&
 		   sts.expires == INT64_C(1795216502) * 1000000,
 	   "keys of the token service");
 	is_text(sts.token, "t", "with their token");
@@ -410,7 +396,7 @@ test_temporary_keys(void)
 	free(sts.secret);
 	free(sts.token);
 	for (i = 0; i < strlen(xml); i++)
-		if (omb_cloud_parse_sts(xml, i, &sts))
+		if (omb_sts_parse(xml, i, &sts))
 			break;
 	is_u64(i, strlen(xml), "an answer that was cut anywhere holds none");
 	for (i = 0; i < LENGTH(safe); i++)
@@ -443,7 +429,7 @@ test_credentials(void)
 	if (fd < 0)
 		abort();
 	(void) close(fd);
-	ok(read_text(path,
+	ok(read_text(omb_credentials_read, path,
 				 "# comment\r\n\naccess_key_id=AK\r\n"
 				 "secret_access_key=a=b/+\nsession_token=T==",
 				 0600, &c, &err) == OMB_OK,
@@ -453,11 +439,13 @@ test_credentials(void)
 	is_text(c.session_token, "T==", "the token");
 	omb_credentials_wipe(&c);
 	ok(c.secret_access_key == NULL, "forgotten");
-	ok(read_text(path, "access_key_id=a\nsecret_access_key=b\n", 0640, &c,
+	ok(read_text(omb_credentials_read, path,
+				 "access_key_id=a\nsecret_access_key=b\n", 0640, &c,
 				 &err) == OMB_REFUSED,
 	   "one that others may read is refused");
 	for (i = 0; i < LENGTH(wrong); i++)
-		ok(read_text(path, wrong[i], 0600, &c, &err) == OMB_USAGE &&
+		ok(read_text(omb_credentials_read, path, wrong[i], 0600, &c, &err) ==
+				   OMB_USAGE &&
 			   strstr(err.message, "SECRET") == NULL &&
 			   strstr(err.hint, "SECRET") == NULL && c.access_key_id == NULL &&
 			   c.secret_access_key == NULL,

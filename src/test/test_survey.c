@@ -3,6 +3,7 @@
  * and what a survey says of places that are no good.
  */
 #include "test/tap.h"
+#include "test/repository.h"
 
 #include "base/file.h"
 #include "base/text.h"
@@ -23,32 +24,16 @@
 static const omb_compression none = { OMB_METHOD_NONE, 0 };
 static char base[] = "/tmp/omb_survey_XXXXXX";
 
-static void
-check(const omb_error *err)
-{
-	if (err->status == OMB_OK)
-		return;
-	printf("Bail out! %s\n", err->message);
-	exit(1);
-}
-
 /* A repository <base>/<name> without encryption. */
 static char *
-new_repository(const char *name)
+repository_directory(const char *name)
 {
 	char *path = omb_format("%s/%s", base, name);
-	char code[OMB_RECOVERY_CODE_TEXT];
 	omb_error err = OMB_ERROR_INIT;
-	omb_repository *repo = NULL;
 
 	(void) omb_directory_create(path, 0700, &err);
 	check(&err);
-	(void) omb_repository_prepare(omb_store_directory_new(path), false, NULL,
-								  code, &repo, &err);
-	check(&err);
-	(void) omb_repository_commit(repo, &err);
-	check(&err);
-	omb_repository_free(repo);
+	omb_repository_free(new_repository(omb_store_directory_new(path)));
 	return path;
 }
 
@@ -161,7 +146,7 @@ look(const char *path, const char *wal_file)
 static void
 test_window(void)
 {
-	char *path = new_repository("window");
+	char *path = repository_directory("window");
 	omb_survey found = look(path, NULL);
 
 	ok(found.problem.status == OMB_OK, "an empty repository can be read");
@@ -208,7 +193,7 @@ test_window(void)
 static void
 test_timelines(void)
 {
-	char *path = new_repository("timelines");
+	char *path = repository_directory("timelines");
 	omb_repository *repo = open_repository(path);
 	omb_survey found;
 
@@ -236,7 +221,7 @@ test_timelines(void)
 static void
 test_given_up(void)
 {
-	char *path = new_repository("given_up");
+	char *path = repository_directory("given_up");
 	omb_repository *repo = open_repository(path);
 	omb_gap gap;
 	omb_gap behind;
@@ -290,7 +275,7 @@ write_file(const char *path, const char *text, mode_t mode)
 static void
 test_growth(void)
 {
-	char *path = new_repository("growth");
+	char *path = repository_directory("growth");
 	char *cache = omb_format("%s/cache", path);
 	char *sizes = omb_format("%s/cache/sizes", path);
 	char *text;
@@ -349,7 +334,7 @@ test_bad_places(void)
 static void
 test_confirmed(void)
 {
-	char *open_one = new_repository("open");
+	char *open_one = repository_directory("open");
 	char *path = omb_format("%s/sealed", base);
 	char *key = omb_format("%s/sealed.key", base);
 	char code[OMB_RECOVERY_CODE_TEXT];

@@ -2,11 +2,11 @@
  * test_unfinished.c: journals of the packs of unfinished backups.
  */
 #include "test/tap.h"
+#include "test/repository.h"
 
 #include "repo/manifest.h"
 #include "repo/unfinished.h"
 #include "store/directory.h"
-#include "store/memory.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,20 +14,6 @@
 
 #define OLDER "20261120T231502Z-7f3a"
 #define NEWER "20261121T000000Z-0001"
-
-static omb_repository *
-new_repository(omb_store *store)
-{
-	omb_repository *repo;
-	omb_error err = OMB_ERROR_INIT;
-	char code[OMB_RECOVERY_CODE_TEXT];
-
-	if (omb_repository_prepare(store, false, NULL, code, &repo, &err) !=
-			OMB_OK ||
-		omb_repository_commit(repo, &err) != OMB_OK)
-		abort();
-	return repo;
-}
 
 static omb_status
 note_journal(const char *id, int64_t changed_at, void *arg, omb_error *err)

@@ -114,7 +114,7 @@ make_record(const wal *w, uint8_t rmgr, uint8_t info, uint32_t xid,
 	omb_buf_put_u64(&out, w->last);
 	omb_buf_put_u8(&out, info);
 	omb_buf_put_u8(&out, rmgr);
-	omb_buf_put_u16(&out, 0);
+	omb_buf_put(&out, "\0\0", 2);
 	omb_buf_put_u32(&out, 0);
 	omb_buf_put_u8(&out, is_short ? 255 : 254);
 	if (is_short)

@@ -4,10 +4,9 @@
  * may be taken.
  */
 #include "test/tap.h"
+#include "test/repository.h"
 
 #include "base/file.h"
-#include "store/fault.h"
-#include "store/memory.h"
 #include "task/wal/walfetch.h"
 #include "task/wal/walspool.h"
 
@@ -19,23 +18,6 @@
 #define SEGMENT "000000010000000000000007"
 
 static char scratch[] = "/tmp/omb-walget-XXXXXX";
-
-static omb_repository *
-new_repository(void)
-{
-	omb_repository *repo;
-	omb_error err = OMB_ERROR_INIT;
-	char code[OMB_RECOVERY_CODE_TEXT];
-
-	if (omb_repository_prepare(omb_store_fault_new(omb_store_memory_new()),
-							   false, NULL, code, &repo, &err) != OMB_OK ||
-		omb_repository_commit(repo, &err) != OMB_OK)
-	{
-		printf("# %s\n", err.message);
-		abort();
-	}
-	return repo;
-}
 
 static char *
 path_of(const char *name)
@@ -132,7 +114,7 @@ files_come_back_with_any_number_of_threads(void)
 									7 * OMB_BLOB_MAX,
 									1024 * 1024,
 									16 * 1024 * 1024 };
-	omb_repository *repo = new_repository();
+	omb_repository *repo = new_memory_repository();
 	omb_wal_fetcher *fetcher[3];
 	omb_buf out = OMB_BUF_INIT;
 	omb_error err = OMB_ERROR_INIT;
@@ -169,7 +151,7 @@ static void
 damage_is_always_seen(void)
 {
 	const size_t len = 3 * 1024 * 1024;
-	omb_repository *repo = new_repository();
+	omb_repository *repo = new_memory_repository();
 	omb_wal_fetcher *fetcher = omb_wal_fetcher_new(repo, 2);
 	uint8_t *content = make_content(len);
 	omb_wal_object object =

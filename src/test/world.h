@@ -6,12 +6,10 @@
 #ifndef OMB_TEST_WORLD_H
 #define OMB_TEST_WORLD_H
 
-#include "repo/manifest.h"
-#include "store/fault.h"
-#include "store/memory.h"
-#include "task/verify/verify.h"
+#include "test/repository.h"
 
-#include <stdlib.h>
+#include "repo/manifest.h"
+#include "task/verify/verify.h"
 
 #define FILES 6
 #define BACKUPS 12
@@ -43,29 +41,6 @@ rnd(uint32_t below)
 	random_state ^= random_state >> 7;
 	random_state ^= random_state << 17;
 	return (uint32_t) (random_state >> 32) % below;
-}
-
-static void
-check(const omb_error *err)
-{
-	if (err->status == OMB_OK)
-		return;
-	printf("Bail out! %s\n", err->message);
-	exit(1);
-}
-
-static omb_repository *
-new_repository(omb_store *store)
-{
-	omb_repository *repo = NULL;
-	omb_error err = OMB_ERROR_INIT;
-	char code[OMB_RECOVERY_CODE_TEXT];
-
-	(void) omb_repository_prepare(store, false, NULL, code, &repo, &err);
-	check(&err);
-	(void) omb_repository_commit(repo, &err);
-	check(&err);
-	return repo;
 }
 
 static omb_store *
@@ -263,10 +238,7 @@ forget_backup(world *w, size_t i)
 static void
 remove_backup(world *w, size_t i)
 {
-	omb_error err = OMB_ERROR_INIT;
-
-	(void) omb_backup_remove(w->repo, w->backup[i].id, &err);
-	check(&err);
+	remove_manifests(w->repo, w->backup[i].id);
 	forget_backup(w, i);
 }
 

@@ -6,6 +6,7 @@
 #include "base/base64.h"
 #include "codec/crypto.h"
 #include "store/azure/azuresign.h"
+#include "store/azure/azurexml.h"
 #include "store/s3/s3sign.h"
 
 #include <stdlib.h>
@@ -300,7 +301,7 @@ omb_azure_client_new(const omb_azure_config *config, omb_cloud_client **client,
 		.passing = passing,
 		.explain = azure_explain,
 		.put_list_query = put_list_query,
-		.parse_page = omb_cloud_parse_blobs,
+		.parse_page = omb_azure_parse_blobs,
 		.put_headers = put_headers,
 		.parts_begin = parts_begin,
 		.parts_send = parts_send,

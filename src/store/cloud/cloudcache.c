@@ -3,9 +3,9 @@
  *
  * A piece is queued, fetched, there, in this order; it is in the list from the
  * beginning, so that nobody fetches it twice and whoever needs it now can wait
- * for it or take it over. Pieces that were expected are kept until they were
- * read, or until ones that were expected later were; all others are kept as
- * long as there is room. A piece that could not be fetched ahead is forgotten:
+ * for it or take it over. Pieces that were expected are kept until what was
+ * expected of them was read, or for a while when they take the room of others;
+ * all others are kept as long as there is room. A piece that could not be fetched ahead is forgotten:
  * who needs it fetches it again and gets to know why not.
  */
 #include "store/cloud/cloudcache.h"
@@ -25,17 +25,17 @@
 #define PIECE ((size_t) 2 * 1024 * 1024)
 /* Bytes that nobody asked for are fetched when they save a request. */
 #define GAP ((uint64_t) 64 * 1024)
-#define AHEAD_MAX ((size_t) 48 * 1024 * 1024)
+#define AHEAD_MAX ((size_t) 96 * 1024 * 1024)
 #define KEPT_MAX ((size_t) 16 * 1024 * 1024)
 #define KEPT_COUNT 256
 /* Pieces fetched ahead at once, at most. */
-#define FETCHERS 12
-#define FETCHERS_FIRST 4
+#define FETCHERS 20
+#define FETCHERS_FIRST 8
 /* Pieces that take longer than that come over a narrow way. */
 #define QUICK (INT64_C(2) * 1000000)
 #define SLOW (INT64_C(8) * 1000000)
-/* An expected piece is not needed any more when later ones are. */
-#define PASSED 12
+/* Nobody comes any more for a piece that was expected so long ago. */
+#define STALE (INT64_C(20) * 1000000)
 /* Queued pieces that another one may be joined to. */
 #define JOINED 4
 #define FRESH (INT64_C(10) * 1000000)
@@ -57,12 +57,12 @@ typedef struct piece
 	size_t len;
 	uint8_t *data;
 	piece_state state;
-	bool ahead;		 /* expected, and not read yet */
-	uint64_t number; /* of those expected, in order */
-	size_t read;	 /* bytes of it */
-	unsigned users;	 /* who copy from it, or fetch it */
-	uint64_t used;	 /* when, in uses */
-	int64_t at;		 /* fetched; of one that is queued: since when */
+	bool ahead;		/* expected, and not read yet */
+	size_t wanted;	/* bytes of it that were expected */
+	size_t read;	/* and that were read */
+	unsigned users; /* who copy from it, or fetch it */
+	uint64_t used;	/* when, in uses */
+	int64_t at;		/* fetched; of one that is queued: since when */
 	/* of the object */
 	char etag[sizeof(((omb_cloud_found *) 0)->etag)];
 	uint64_t size;
@@ -77,10 +77,8 @@ struct omb_cloud_cache
 	piece *first;
 	piece *last;
 	uint64_t uses;
-	uint64_t expected; /* pieces so far */
-	uint64_t passed;   /* the last of them that was read */
-	size_t ahead;	   /* bytes fetched ahead or under way */
-	size_t kept;	   /* bytes of the other pieces that are there */
+	size_t ahead; /* bytes fetched ahead or under way */
+	size_t kept;  /* bytes of the other pieces that are there */
 	unsigned kept_count;
 	unsigned at_once; /* pieces to be fetched ahead at once */
 	unsigned fetching;
@@ -185,21 +183,11 @@ release(omb_cloud_cache *cache, piece *p)
 static void
 note_read(omb_cloud_cache *cache, piece *p, size_t len)
 {
-	piece *q;
-
 	p->used = ++cache->uses;
 	p->read += len;
-	if (!p->ahead)
+	if (!p->ahead || p->read < p->wanted)
 		return;
-	if (p->number > cache->passed)
-		cache->passed = p->number;
-	if (p->read >= p->len)
-		keep_piece(cache, p);
-	/* what was expected long before that was not needed */
-	for (q = cache->first; q != NULL; q = q->next)
-		if (q->ahead && q->state == THERE &&
-			q->number + PASSED < cache->passed)
-			keep_piece(cache, q);
+	keep_piece(cache, p);
 	(void) pthread_cond_broadcast(&cache->changed);
 }
 
@@ -288,12 +276,25 @@ end_fetch(omb_cloud_cache *cache, piece *p, bool good)
 	(void) pthread_cond_broadcast(&cache->changed);
 }
 
+/* What nobody came for in time gives way. */
+static void
+drop_stale(omb_cloud_cache *cache)
+{
+	int64_t limit = now() - STALE;
+	piece *p;
+
+	for (p = cache->first; p != NULL; p = p->next)
+		if (p->ahead && p->state == THERE && p->at < limit)
+			keep_piece(cache, p);
+	trim(cache);
+}
+
 /*
  * The next piece to be fetched ahead, or NULL; the cache is locked. *grows: one
  * is there, but may become longer.
  */
 static piece *
-next_ahead(const omb_cloud_cache *cache, bool *grows)
+next_ahead(omb_cloud_cache *cache, bool *grows)
 {
 	piece *p;
 
@@ -305,7 +306,10 @@ next_ahead(const omb_cloud_cache *cache, bool *grows)
 		if (p->state != QUEUED)
 			continue;
 		if (cache->ahead + p->len > AHEAD_MAX)
+		{
+			drop_stale(cache);
 			return NULL;
+		}
 		if (p->len > PIECE / 2 || now() - p->at > GROWS)
 			return p;
 		*grows = true;
@@ -411,6 +415,7 @@ omb_cloud_cache_expect(omb_cloud_cache *cache, const char *name,
 		{
 			if (offset + len > q->offset + q->len)
 				q->len = (size_t) (offset + len - q->offset);
+			q->wanted += len;
 			p = q;
 		}
 	}
@@ -419,7 +424,7 @@ omb_cloud_cache_expect(omb_cloud_cache *cache, const char *name,
 		p = add_piece(cache, name, offset, len);
 		p->ahead = true;
 		p->at = now();
-		p->number = ++cache->expected;
+		p->wanted = len;
 	}
 	while (cache->threads < FETCHERS &&
 		   pthread_create(&cache->thread[cache->threads], NULL, run_fetcher,

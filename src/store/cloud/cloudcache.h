@@ -9,7 +9,7 @@
  *  - What was fetched stays for a while. An object never changes, so its bytes
  *    are as good as new; that it is there is believed for ten seconds.
  *
- * The memory is bounded (64 MiB).
+ * The memory is bounded (112 MiB).
  */
 #ifndef OMB_STORE_CLOUDCACHE_H
 #define OMB_STORE_CLOUDCACHE_H

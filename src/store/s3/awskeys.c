@@ -7,10 +7,10 @@
 #include "base/text.h"
 #include "codec/crypto.h"
 #include "store/cloud/cloudclient.h"
-#include "store/cloud/cloudxml.h"
 #include "store/jsonread.h"
 #include "store/retry.h"
 #include "store/s3/s3sign.h"
+#include "store/s3/stsxml.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -310,7 +310,7 @@ read_web_identity(const char *file, const char *role, omb_credentials *out,
 	const char *session = variable("AWS_ROLE_SESSION_NAME");
 	omb_buf token = OMB_BUF_INIT;
 	omb_buf form = OMB_BUF_INIT;
-	omb_cloud_keys keys;
+	omb_sts_keys keys;
 	omb_cloud_error problem;
 	char *url;
 	asking a;
@@ -333,15 +333,14 @@ read_web_identity(const char *file, const char *role, omb_credentials *out,
 	if (ask(&a, "POST", url, "content-type: application/x-www-form-urlencoded",
 			&form, err) != OMB_OK)
 	{
-		if (omb_cloud_parse_sts_error(a.response.body.data,
-									  a.response.body.len, &problem))
+		if (omb_sts_parse_error(a.response.body.data, a.response.body.len,
+								&problem))
 			omb_error_detail(err, "The server says: %.60s %s", problem.code,
 							 problem.message);
 		omb_error_hint(err, "Check AWS_ROLE_ARN, and that the role trusts "
 							"the token in AWS_WEB_IDENTITY_TOKEN_FILE.");
 	}
-	else if (!omb_cloud_parse_sts(a.response.body.data, a.response.body.len,
-								  &keys))
+	else if (!omb_sts_parse(a.response.body.data, a.response.body.len, &keys))
 		(void) nonsense(&a, err);
 	else
 	{

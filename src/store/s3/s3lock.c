@@ -5,6 +5,7 @@
 
 #include "base/base64.h"
 #include "codec/crypto.h"
+#include "store/s3/s3xml.h"
 
 #include <string.h>
 
@@ -113,9 +114,9 @@ omb_s3_object_lock(omb_cloud_client *client, const char *name,
 	memset(lock, 0, sizeof(*lock));
 	if (omb_cloud_do(client, &call, &answer, err) == OMB_OK)
 	{
-		lock->is_set = omb_cloud_parse_retention(
-			answer.http.body.data, answer.http.body.len, &lock->compliance,
-			&lock->until);
+		lock->is_set =
+			omb_s3_parse_retention(answer.http.body.data, answer.http.body.len,
+								   &lock->compliance, &lock->until);
 		if (!lock->is_set)
 			(void) omb_cloud_nonsense(client, &call, err);
 	}
@@ -191,10 +192,10 @@ omb_status
 omb_s3_lock_place(omb_cloud_client *client, omb_lock_place *place,
 				  omb_error *err)
 {
-	place->is_known = ask(client, "object-lock=", omb_cloud_parse_lock_config,
+	place->is_known = ask(client, "object-lock=", omb_s3_parse_lock_config,
 						  &place->can_lock, err);
 	if (err->status == OMB_OK)
-		(void) ask(client, "versioning=", omb_cloud_parse_versioning,
+		(void) ask(client, "versioning=", omb_s3_parse_versioning,
 				   &place->is_versioned, err);
 	/* there is no lock without versions */
 	place->is_versioned = place->is_versioned || place->can_lock;

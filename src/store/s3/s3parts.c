@@ -5,6 +5,7 @@
 
 #include "store/s3/s3lock.h"
 #include "store/s3/s3sign.h"
+#include "store/s3/s3xml.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,8 +30,8 @@ omb_s3_parts_begin(omb_cloud_client *client, omb_cloud_parts *parts,
 	omb_s3_lock_headers(client, &call, &lock);
 	if (omb_cloud_do(client, &call, &answer, err) == OMB_OK)
 	{
-		if (omb_cloud_parse_upload_id(answer.http.body.data,
-									  answer.http.body.len, &raw))
+		if (omb_s3_parse_upload_id(answer.http.body.data, answer.http.body.len,
+								   &raw))
 			omb_s3_encode(&parts->id, raw, false);
 		else
 			(void) omb_error_set(err, OMB_FAILED,
@@ -104,8 +105,8 @@ omb_s3_parts_finish(const omb_cloud_client *client, omb_cloud_parts *parts,
 bool
 omb_s3_parts_finished(const omb_cloud_answer *answer)
 {
-	return omb_cloud_parse_completed(answer->http.body.data,
-									 answer->http.body.len);
+	return omb_s3_parse_completed(answer->http.body.data,
+								  answer->http.body.len);
 }
 
 /* What cannot be taken away is left to sweeping. */
@@ -130,7 +131,7 @@ omb_s3_parts_drop(omb_cloud_client *client, omb_cloud_parts *parts)
 
 /* An upload that nobody has added to for so long is aborted. */
 static omb_status
-sweep_one(omb_cloud_client *client, const omb_cloud_multipart *item,
+sweep_one(omb_cloud_client *client, const omb_s3_multipart *item,
 		  uint64_t seconds, bool remove, omb_store_swept *swept,
 		  omb_error *err)
 {
@@ -147,8 +148,8 @@ sweep_one(omb_cloud_client *client, const omb_cloud_multipart *item,
 	omb_s3_encode(&query, item->id, false);
 	call.query = omb_buf_text(&query);
 	if (omb_cloud_do(client, &call, &answer, err) == OMB_OK &&
-		!omb_cloud_parse_parts(answer.http.body.data, answer.http.body.len,
-							   &bytes, &newest))
+		!omb_s3_parse_parts(answer.http.body.data, answer.http.body.len,
+							&bytes, &newest))
 		(void) omb_cloud_nonsense(client, &call, err);
 	if (newest < item->started)
 		newest = item->started;
@@ -182,7 +183,7 @@ sweep_one(omb_cloud_client *client, const omb_cloud_multipart *item,
 
 static omb_status
 fetch_multiparts(omb_cloud_client *client, const char *key, const char *id,
-				 omb_cloud_multiparts *list, omb_error *err)
+				 omb_s3_multiparts *list, omb_error *err)
 {
 	omb_cloud_call call = { .action = "list uploads", .method = "GET" };
 	omb_cloud_answer answer = { 0 };
@@ -204,8 +205,8 @@ fetch_multiparts(omb_cloud_client *client, const char *key, const char *id,
 	omb_buf_printf(&query, "&uploads=");
 	call.query = omb_buf_text(&query);
 	if (omb_cloud_do(client, &call, &answer, err) == OMB_OK &&
-		!omb_cloud_parse_multiparts(answer.http.body.data,
-									answer.http.body.len, list))
+		!omb_s3_parse_multiparts(answer.http.body.data, answer.http.body.len,
+								 list))
 		(void) omb_cloud_nonsense(client, &call, err);
 	omb_cloud_answer_free(&answer);
 	omb_buf_free(&query);
@@ -217,7 +218,7 @@ omb_s3_sweep(omb_cloud_client *client, uint64_t seconds, bool remove,
 			 omb_store_swept *swept, omb_error *err)
 {
 	const char *prefix = client->prefix;
-	omb_cloud_multiparts list = { 0 };
+	omb_s3_multiparts list = { 0 };
 	char *key = NULL;
 	char *id = NULL;
 	size_t i;
@@ -235,7 +236,7 @@ omb_s3_sweep(omb_cloud_client *client, uint64_t seconds, bool remove,
 			if (strncmp(list.item[i].key, prefix, strlen(prefix)) == 0)
 				(void) sweep_one(client, &list.item[i], seconds, remove, swept,
 								 err);
-		omb_cloud_multiparts_free(&list);
+		omb_s3_multiparts_free(&list);
 	} while (err->status == OMB_OK && key != NULL);
 	free(key);
 	free(id);

@@ -5,6 +5,7 @@
 
 #include "base/base64.h"
 #include "codec/crypto.h"
+#include "store/s3/s3xml.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,7 @@ write_request(const omb_cloud_client *client, const char *const *name,
 
 /* Servers answer in the order that was asked, so the search is short. */
 static void
-note_gone(const omb_cloud_client *client, const omb_cloud_fates *fates,
+note_gone(const omb_cloud_client *client, const omb_s3_fates *fates,
 		  const char *const *name, size_t count, bool *gone)
 {
 	size_t skip = strlen(client->prefix);
@@ -62,8 +63,7 @@ note_gone(const omb_cloud_client *client, const omb_cloud_fates *fates,
 	{
 		for (n = 0; n < fates->count; n++)
 		{
-			const omb_cloud_fate *fate =
-				&fates->item[(next + n) % fates->count];
+			const omb_s3_fate *fate = &fates->item[(next + n) % fates->count];
 
 			if (strncmp(fate->key, client->prefix, skip) == 0 &&
 				strcmp(fate->key + skip, name[i]) == 0)
@@ -101,7 +101,7 @@ omb_s3_remove_batch(omb_cloud_client *client, const char *const *name,
 	omb_buf body = OMB_BUF_INIT;
 	uint8_t md5[OMB_MD5_SIZE];
 	omb_buf header = OMB_BUF_INIT;
-	omb_cloud_fates fates;
+	omb_s3_fates fates;
 
 	write_request(client, name, count, &body);
 	/* every server wants this one, though the body is signed */
@@ -121,12 +121,12 @@ omb_s3_remove_batch(omb_cloud_client *client, const char *const *name,
 		if (is_unknown(&answer))
 			err->status = OMB_UNSUPPORTED;
 	}
-	else if (omb_cloud_parse_deleted(answer.http.body.data,
-									 answer.http.body.len, &fates))
+	else if (omb_s3_parse_deleted(answer.http.body.data, answer.http.body.len,
+								  &fates))
 	{
 		/* an answer that makes no sense tells of nothing that is gone */
 		note_gone(client, &fates, name, count, gone);
-		omb_cloud_fates_free(&fates);
+		omb_s3_fates_free(&fates);
 	}
 	omb_buf_free(&header);
 	omb_cloud_answer_free(&answer);

@@ -13,7 +13,7 @@
 #include "base/buffer.h"
 #include "base/percent.h"
 #include "base/text.h"
-#include "store/cloud/cloudxml.h"
+#include "store/xmlread.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -18,6 +18,7 @@
 #include "base/crc32c.h"
 #include "base/file.h"
 #include "pgfmt/page.h"
+#include "task/backup/copybatch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,10 +59,10 @@ read_page_again(int fd, uint8_t *page, off_t offset, uint32_t block,
 	return false;
 }
 
-/* Check the pages of what was read from an offset of a relation file. */
-static void
-check_pages(omb_copy_unit *unit, const omb_copy_context *context, int item,
-			int fd, uint8_t *data, size_t len, uint64_t offset)
+void
+omb_copy_check_pages(omb_copy_unit *unit, const omb_copy_context *context,
+					 int item, int fd, uint8_t *data, size_t len,
+					 uint64_t offset)
 {
 	size_t at;
 
@@ -90,14 +91,10 @@ check_pages(omb_copy_unit *unit, const omb_copy_context *context, int item,
 
 /* ---- storing ---- */
 
-/*
- * Store bytes as a blob, unless they are zeros or an attempt that was cut
- * short has stored them already.
- */
-static omb_status
-store(omb_copy_unit *unit, const omb_copy_context *context,
-	  omb_copy_worker *worker, const uint8_t *data, size_t len,
-	  const uint64_t *fingerprint, omb_extent *extent)
+omb_status
+omb_copy_store(omb_copy_unit *unit, const omb_copy_context *context,
+			   omb_copy_worker *worker, const uint8_t *data, size_t len,
+			   const uint64_t *fingerprint, omb_extent *extent)
 {
 	uint8_t id[OMB_CONTENT_ID_SIZE];
 
@@ -237,8 +234,8 @@ flush_patch(span *s)
 
 	if (s->patch_len == 0)
 		return OMB_OK;
-	if (store(unit, s->context, s->worker, s->worker->patch, s->patch_len,
-			  s->patch_fingerprint, &stored) != OMB_OK)
+	if (omb_copy_store(unit, s->context, s->worker, s->worker->patch,
+					   s->patch_len, s->patch_fingerprint, &stored) != OMB_OK)
 		return unit->error.status;
 	for (i = s->patch_first; i < unit->part.extent_count; i++)
 	{
@@ -361,8 +358,8 @@ handle_piece(span *s, size_t at, size_t len)
 	if (unit->old_count > 0 && find_changes(s, at, len, changed) &&
 		!is_scattered(s, at, len, changed))
 		return patch_piece(s, at, len, changed);
-	if (store(unit, s->context, s->worker, s->worker->buffer, len,
-			  unit->fingerprint + at / BLOCK, &extent) == OMB_OK)
+	if (omb_copy_store(unit, s->context, s->worker, s->worker->buffer, len,
+					   unit->fingerprint + at / BLOCK, &extent) == OMB_OK)
 		omb_entry_add_extent(&unit->part, &extent);
 	return unit->error.status;
 }
@@ -403,7 +400,8 @@ copy_span(omb_copy_unit *unit, const omb_copy_context *context,
 		if (n == 0)
 			break;
 		if (context->verify_pages && unit->item[0].is_relation)
-			check_pages(unit, context, 0, unit->fd, worker->buffer, n, offset);
+			omb_copy_check_pages(unit, context, 0, unit->fd, worker->buffer, n,
+								 offset);
 		unit->crc32c = omb_crc32c_combine(unit->crc32c,
 										  omb_crc32c(0, worker->buffer, n), n);
 		if (handle_piece(&s, unit->got, n) != OMB_OK)
@@ -413,167 +411,13 @@ copy_span(omb_copy_unit *unit, const omb_copy_context *context,
 	(void) flush_patch(&s);
 }
 
-/* ---- batches of small files ---- */
-
-int
-omb_copy_open(const omb_copy_item *item, struct stat *st)
-{
-	int fd;
-
-	if (item->entry.root != OMB_ROOT_FILES)
-		fd = open(item->source, O_RDONLY | O_CLOEXEC);
-	else
-		/* a pipe that took the file's name must not hold us up */
-		fd = omb_open_below(item->directory, item->source + item->below,
-							O_RDONLY | O_NONBLOCK, 0);
-	if (fd >= 0 && fstat(fd, st) == 0 &&
-		(S_ISREG(st->st_mode) || item->entry.root != OMB_ROOT_FILES))
-		return fd;
-	if (fd >= 0)
-	{
-		(void) close(fd);
-		errno = ENOENT;
-	}
-	if (item->entry.root == OMB_ROOT_FILES &&
-		(errno == ENOTDIR || errno == ELOOP || errno == ENXIO))
-		errno = ENOENT;
-	return -1;
-}
-
-bool
-omb_copy_changed(int fd, const struct stat *st)
-{
-	struct stat now;
-
-	return fstat(fd, &now) != 0 || now.st_size != st->st_size ||
-		   omb_nanoseconds(&now.st_mtim) != omb_nanoseconds(&st->st_mtim) ||
-		   omb_nanoseconds(&now.st_ctim) != omb_nanoseconds(&st->st_ctim);
-}
-
-/* Read a small file behind what is in the buffer already. */
-static void
-read_small(omb_copy_unit *unit, const omb_copy_context *context,
-		   omb_copy_worker *worker, int number, size_t used)
-{
-	omb_copy_item *item = &unit->item[number];
-	bool is_set = item->entry.root == OMB_ROOT_FILES;
-	uint8_t *data = worker->buffer + used;
-	struct stat st;
-	ssize_t n = 0;
-	int fd = omb_copy_open(item, &st);
-
-	if (fd < 0 && errno == ENOENT)
-	{
-		item->vanished = true;
-		return;
-	}
-	if (fd < 0 ||
-		(n = omb_pread_full(fd, data, (size_t) item->entry.size, 0)) < 0)
-	{
-		if (is_set)
-			item->unreadable = errno;
-		else
-			(void) omb_error_set_errno(&unit->error, errno,
-									   "could not read file \"%s\"",
-									   item->source);
-		if (fd >= 0)
-			(void) close(fd);
-		return;
-	}
-	/* no WAL makes a file of a set whole */
-	if (is_set)
-		item->changed = n != st.st_size || omb_copy_changed(fd, &st);
-	/* it may have shrunk; what it grew by is in the WAL */
-	item->entry.size = (uint64_t) n;
-	item->entry.mtime = omb_nanoseconds(&st.st_mtim);
-	item->entry.ctime = omb_nanoseconds(&st.st_ctim);
-	item->entry.inode = (uint64_t) st.st_ino;
-	if (context->verify_pages && item->is_relation)
-		check_pages(unit, context, number, fd, data, (size_t) n, 0);
-	item->entry.crc32c = omb_crc32c(0, data, (size_t) n);
-	unit->read += (uint64_t) n;
-	(void) close(fd);
-}
-
-/*
- * Note the fingerprints of a small file. True when the parent has the same:
- * then its extents are taken over.
- */
-static bool
-compare_small(const omb_copy_context *context, omb_copy_item *item,
-			  const uint8_t *data)
-{
-	size_t count = omb_fingerprint_count(item->entry.size);
-	uint64_t *fingerprint = omb_calloc(count, sizeof(uint64_t));
-	bool same;
-	size_t i;
-
-	(void) omb_fingerprint(context->fingerprinter, data,
-						   (size_t) item->entry.size, fingerprint);
-	same =
-		item->old_count > 0 && item->fingerprint_count == count &&
-		memcmp(item->fingerprint, fingerprint, count * sizeof(uint64_t)) == 0;
-	for (i = 0; same && i < item->old_count; i++)
-		omb_entry_add_extent(&item->entry, &item->old[i]);
-	free(item->fingerprint);
-	item->fingerprint = fingerprint;
-	item->fingerprint_count = count;
-	return same;
-}
-
-static void
-copy_batch(omb_copy_unit *unit, const omb_copy_context *context,
-		   omb_copy_worker *worker)
-{
-	uint64_t fingerprint[OMB_FINGERPRINT_BLOCKS];
-	uint32_t start[OMB_COPY_BATCH];
-	bool is_stored[OMB_COPY_BATCH];
-	size_t used = 0;
-	omb_extent shared;
-	int i;
-
-	for (i = 0; i < unit->count; i++)
-	{
-		omb_copy_item *item = &unit->item[i];
-
-		is_stored[i] = false;
-		if (item->entry.type != OMB_ENTRY_FILE || item->is_taken)
-			continue;
-		if (item->entry.size > 0 || item->entry.root == OMB_ROOT_FILES)
-			read_small(unit, context, worker, i, used);
-		if (unit->error.status != OMB_OK)
-			return;
-		/* what changed is read again by the collecting thread */
-		if (item->vanished || item->unreadable != 0 || item->changed ||
-			item->entry.size == 0 ||
-			compare_small(context, item, worker->buffer + used))
-			continue;
-		is_stored[i] = true;
-		start[i] = (uint32_t) used;
-		used += (size_t) item->entry.size;
-	}
-	(void) omb_fingerprint(context->fingerprinter, worker->buffer, used,
-						   fingerprint);
-	if (store(unit, context, worker, worker->buffer, used, fingerprint,
-			  &shared) != OMB_OK)
-		return;
-	for (i = 0; i < unit->count; i++)
-	{
-		omb_extent extent = shared;
-
-		if (!is_stored[i])
-			continue;
-		extent.start = extent.is_zero ? 0 : start[i];
-		extent.length = unit->item[i].entry.size;
-		omb_entry_add_extent(&unit->item[i].entry, &extent);
-	}
-}
+/* ---- units ---- */
 
 void
-omb_copy_process(void *arg, int number, void *context_arg)
+omb_copy_process(void *unit_arg, int number, void *arg)
 {
-	omb_copy_unit *unit = arg;
-	const omb_copy_context *context = context_arg;
+	omb_copy_unit *unit = unit_arg;
+	const omb_copy_context *context = arg;
 	omb_copy_worker *worker = context->worker[number];
 
 	omb_error_clear(&unit->error);
@@ -588,7 +432,7 @@ omb_copy_process(void *arg, int number, void *context_arg)
 	else
 	{
 		omb_throttle_wait(context->throttle, unit->planned);
-		copy_batch(unit, context, worker);
+		omb_copy_batch(unit, context, worker);
 	}
 }
 

@@ -38,7 +38,7 @@ open_target(const omb_mirror_expire_config *config, omb_repository **out,
 
 	(void) omb_repository_open_url(directory != NULL ? config->url : alone,
 								   config->credentials, config->key_file, NULL,
-								   out, err);
+								   true, out, err);
 	free(alone);
 	free(directory);
 	return err->status;

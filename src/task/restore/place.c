@@ -20,6 +20,7 @@
 #include "base/crc32c.h"
 #include "base/file.h"
 #include "base/pipeline.h"
+#include "task/restore/ahead.h"
 #include "task/restore/placeunit.h"
 
 #include <errno.h>
@@ -38,23 +39,6 @@
  */
 #define BLOBS_KEPT 32
 
-/*
- * From a store far away what comes next is fetched ahead: of so many entries
- * at most, or until so many bytes of blobs wait.
- */
-#define AHEAD_ENTRIES 4096
-#define AHEAD_BYTES (64 * 1024 * 1024)
-
-/* Entries that were read and are not placed yet, in a ring. */
-typedef struct upcoming
-{
-	omb_entry *entry;
-	size_t first;
-	size_t count;
-	size_t most;
-	uint64_t bytes; /* of their blobs, as stored */
-} upcoming;
-
 typedef struct placer
 {
 	const omb_place_config *config;
@@ -63,8 +47,9 @@ typedef struct placer
 	omb_place_unit *batch;	   /* being filled, or NULL */
 	omb_place_part *differing; /* looked the same and are not */
 	size_t differing_count;
-	upcoming next;
-	bool *is_opened; /* packs that were expected; NULL: the store is near */
+	omb_manifest *manifest;
+	omb_ahead *ahead;
+	uint64_t number; /* of the entry that was read last, from 1 */
 	uint32_t crc32c; /* of the file whose pieces come back */
 	uint64_t bytes;
 	uint64_t files;
@@ -471,22 +456,11 @@ place_entry(placer *pl, omb_entry *entry, omb_error *err)
 
 /* ---- reading ahead ---- */
 
-static uint64_t
-stored_bytes(const omb_entry *entry)
-{
-	uint64_t bytes = 0;
-	size_t i;
-
-	for (i = 0; i < entry->extent_count; i++)
-		if (!entry->extent[i].is_zero)
-			bytes += entry->extent[i].blob.stored;
-	return bytes;
-}
-
 /* Will blobs of the entry be read? */
 static bool
-needs_blobs(const placer *pl, const omb_entry *entry)
+needs_blobs(const omb_entry *entry, void *arg)
 {
+	const placer *pl = arg;
 	const omb_place_config *config = pl->config;
 	char *path;
 	bool same;
@@ -502,67 +476,67 @@ needs_blobs(const placer *pl, const omb_entry *entry)
 	return !same;
 }
 
-/* Tell the store which bytes of packs the entry is made of. */
-static void
-expect_blobs(placer *pl, const omb_entry *entry)
+static bool
+is_wanted(const placer *pl, const omb_entry *entry)
 {
-	const omb_manifest *manifest = pl->context.manifest;
-	uint32_t last = UINT32_MAX; /* pack */
-	char *name = NULL;
-	size_t i;
+	const omb_place_config *config = pl->config;
 
-	for (i = 0; i < entry->extent_count; i++)
+	/* those of the application go elsewhere */
+	if (entry->root == OMB_ROOT_FILES)
+		return false;
+	switch (config->selection)
 	{
-		const omb_blob_ref *blob = &entry->extent[i].blob;
-
-		if (entry->extent[i].is_zero)
-			continue;
-		if (blob->pack != last)
-		{
-			free(name);
-			name = omb_pack_name(manifest->pack[blob->pack].sha256);
-			last = blob->pack;
-			/* its header, once */
-			if (!pl->is_opened[last])
-				omb_store_expect(pl->config->repo->store, name, 0,
-								 OMB_OBJECT_HEADER_SIZE);
-			pl->is_opened[last] = true;
-		}
-		omb_store_expect(pl->config->repo->store, name, blob->offset,
-						 blob->stored);
-	}
-	free(name);
-}
-
-/* Read entries until enough is known of what comes, or the last one. */
-static omb_status
-look_ahead(placer *pl, omb_manifest *manifest, bool *end, omb_error *err)
-{
-	upcoming *next = &pl->next;
-
-	while (!*end && next->count < next->most && next->bytes < AHEAD_BYTES)
-	{
-		omb_entry *entry =
-			&next->entry[(next->first + next->count) % next->most];
-
-		if (omb_manifest_next(manifest, entry, end, err) != OMB_OK || *end)
+		case OMB_PLACE_NO_FILES:
+			return entry->type != OMB_ENTRY_FILE;
+		case OMB_PLACE_SOME_FILES:
+			return entry->type == OMB_ENTRY_FILE &&
+				   pl->number > config->first && pl->number <= config->end;
+		case OMB_PLACE_ALL:
 			break;
-		next->count++;
-		next->bytes += stored_bytes(entry);
-		if (pl->is_opened != NULL && needs_blobs(pl, entry))
-			expect_blobs(pl, entry);
 	}
-	return err->status;
+	return true;
 }
 
-static void
-take_next(upcoming *next, omb_entry *entry)
+static omb_status
+next_entry(omb_ahead_item *item, bool *end, void *arg, omb_error *err)
 {
-	*entry = next->entry[next->first];
-	memset(&next->entry[next->first], 0, sizeof(*entry));
-	next->first = (next->first + 1) % next->most;
-	next->count--;
-	next->bytes -= stored_bytes(entry);
+	placer *pl = arg;
+
+	item->manifest = pl->manifest;
+	for (;;)
+	{
+		if (omb_manifest_next(pl->manifest, &item->entry, end, err) != OMB_OK)
+			return err->status;
+		if (*end)
+			break;
+		pl->number++;
+		if (is_wanted(pl, &item->entry))
+			return OMB_OK;
+		omb_entry_clear(&item->entry);
+	}
+	if (pl->config->later != NULL)
+		omb_ahead_tell_entry(pl->ahead, pl->manifest, pl->config->later);
+	return OMB_OK;
+}
+
+/* Place all entries. */
+static omb_status
+place_all(placer *pl, omb_error *err)
+{
+	omb_ahead_source source = { next_entry, needs_blobs, pl };
+	omb_ahead_item item;
+	bool end = false;
+
+	pl->ahead = omb_ahead_new(pl->config->repo, &source);
+	while (omb_ahead_next(pl->ahead, &item, &end, err) == OMB_OK && !end)
+	{
+		if (add_differing(pl, err) == OMB_OK)
+			(void) place_entry(pl, &item.entry, err);
+		else
+			omb_entry_clear(&item.entry);
+	}
+	omb_ahead_free(pl->ahead);
+	return err->status;
 }
 
 /* Drain until nothing is left to do. */
@@ -574,6 +548,37 @@ finish(placer *pl, omb_error *err)
 	return err->status;
 }
 
+static omb_status
+read_entry(omb_blob_reader *reader, const omb_manifest *manifest,
+		   const omb_entry *entry, omb_buf *out, omb_error *err)
+{
+	const uint8_t *plain;
+	size_t i;
+
+	for (i = 0; i < entry->extent_count && err->status == OMB_OK; i++)
+	{
+		const omb_extent *extent = &entry->extent[i];
+
+		if (extent->is_zero)
+			memset(omb_buf_reserve(out, (size_t) extent->length), 0,
+				   (size_t) extent->length);
+		else if (omb_blob_reader_get(reader,
+									 manifest->pack[extent->blob.pack].sha256,
+									 &extent->blob, &plain, err) == OMB_OK)
+			memcpy(omb_buf_reserve(out, (size_t) extent->length),
+				   plain + extent->start, (size_t) extent->length);
+		if (err->status == OMB_OK)
+			out->len += (size_t) extent->length;
+	}
+	if (err->status == OMB_OK &&
+		omb_crc32c(0, out->data, out->len) != entry->crc32c)
+		(void) omb_error_set(err, OMB_DAMAGED,
+							 "file \"%s\" does not have the checksum it had "
+							 "when it was backed up",
+							 entry->path);
+	return err->status;
+}
+
 omb_status
 omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 				omb_place_result *result, omb_error *err)
@@ -581,12 +586,12 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 	size_t depth = (size_t) (4 + 3 * config->jobs);
 	size_t jobs = (size_t) config->jobs;
 	placer pl;
-	bool end = false;
 	size_t i;
 
 	memset(result, 0, sizeof(*result));
 	memset(&pl, 0, sizeof(pl));
 	pl.config = config;
+	pl.manifest = manifest;
 	pl.context.config = config;
 	pl.context.manifest = manifest;
 	pl.context.result = result;
@@ -602,35 +607,10 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 							   omb_place_process, &pl.context);
 	for (i = 0; i < depth; i++)
 		omb_place_unit_init(omb_pipeline_unit(pl.pipe, i));
-	pl.next.most = 1;
-	if (omb_store_is_far(config->repo->store))
-	{
-		pl.next.most = AHEAD_ENTRIES;
-		pl.is_opened =
-			omb_calloc((size_t) manifest->pack_count + 1, sizeof(bool));
-	}
-	pl.next.entry = omb_calloc(pl.next.most, sizeof(*pl.next.entry));
-	while (look_ahead(&pl, manifest, &end, err) == OMB_OK && pl.next.count > 0)
-	{
-		omb_entry entry;
-
-		take_next(&pl.next, &entry);
-		if (add_differing(&pl, err) == OMB_OK)
-			(void) place_entry(&pl, &entry, err);
-		else
-			omb_entry_clear(&entry);
-	}
-	while (pl.next.count > 0)
-	{
-		omb_entry entry;
-
-		take_next(&pl.next, &entry);
-		omb_entry_clear(&entry);
-	}
-	free(pl.next.entry);
-	free(pl.is_opened);
-	if (err->status == OMB_OK)
-		(void) finish(&pl, err);
+	if (place_all(&pl, err) == OMB_OK && finish(&pl, err) == OMB_OK &&
+		config->later != NULL)
+		(void) read_entry(pl.context.reader[0], manifest, config->later,
+						  config->later_content, err);
 	omb_pipeline_stop(pl.pipe);
 	for (i = 0; i < depth; i++)
 	{
@@ -662,30 +642,8 @@ omb_place_read(omb_repository *repo, const omb_manifest *manifest,
 			   const omb_entry *entry, omb_buf *out, omb_error *err)
 {
 	omb_blob_reader *reader = omb_blob_reader_new(repo, 1);
-	const uint8_t *plain;
-	size_t i;
 
-	for (i = 0; i < entry->extent_count && err->status == OMB_OK; i++)
-	{
-		const omb_extent *extent = &entry->extent[i];
-
-		if (extent->is_zero)
-			memset(omb_buf_reserve(out, (size_t) extent->length), 0,
-				   (size_t) extent->length);
-		else if (omb_blob_reader_get(reader,
-									 manifest->pack[extent->blob.pack].sha256,
-									 &extent->blob, &plain, err) == OMB_OK)
-			memcpy(omb_buf_reserve(out, (size_t) extent->length),
-				   plain + extent->start, (size_t) extent->length);
-		if (err->status == OMB_OK)
-			out->len += (size_t) extent->length;
-	}
-	if (err->status == OMB_OK &&
-		omb_crc32c(0, out->data, out->len) != entry->crc32c)
-		(void) omb_error_set(err, OMB_DAMAGED,
-							 "file \"%s\" does not have the checksum it had "
-							 "when it was backed up",
-							 entry->path);
+	(void) read_entry(reader, manifest, entry, out, err);
 	omb_blob_reader_free(reader);
 	return err->status;
 }

@@ -6,6 +6,13 @@
 
 #include "repo/manifest.h"
 
+typedef enum omb_place_selection
+{
+	OMB_PLACE_ALL,
+	OMB_PLACE_NO_FILES,	 /* directories and links */
+	OMB_PLACE_SOME_FILES /* those of a range of entries */
+} omb_place_selection;
+
 typedef struct omb_place_config
 {
 	omb_repository *repo;
@@ -21,10 +28,17 @@ typedef struct omb_place_config
 	 * leave it out.
 	 */
 	char *(*locate)(const omb_entry *entry, void *arg);
+	omb_place_selection selection;
+	/* The range: entries after first, up to end, counted from 1. */
+	uint64_t first;
+	uint64_t end;
 	/* Whether the content of a file is to be as many zeros; or NULL. */
 	bool (*leave_out)(const omb_entry *entry, void *arg);
 	/* Called in order after an entry is in place and proven. */
 	omb_status (*placed)(const omb_entry *entry, void *arg, omb_error *err);
+	/* A small file that somebody else will write, and its content; or NULL. */
+	const omb_entry *later;
+	omb_buf *later_content;
 	/* Called now and then. */
 	void (*progress)(uint64_t bytes, uint64_t files, void *arg);
 	void *arg;

@@ -504,7 +504,9 @@ try_backup(omb_repository *repo, const backup_facts *backup,
 
 omb_status
 omb_plan_make(omb_repository *repo, const char *backup,
-			  const omb_target *target, omb_plan *plan, omb_error *err)
+			  const omb_target *target,
+			  void (*trying)(const char *backup, void *arg), void *arg,
+			  omb_plan *plan, omb_error *err)
 {
 	backup_array array = { NULL, NULL, 0 };
 	omb_error first = OMB_ERROR_INIT; /* of the newest backup tried */
@@ -522,6 +524,7 @@ omb_plan_make(omb_repository *repo, const char *backup,
 	{
 		if (!early_enough(&array.item[i - 1], target))
 			continue;
+		trying(array.item[i - 1].id, arg);
 		(void) try_backup(repo, &array.item[i - 1], target, plan, &good, err);
 		if (err->status != OMB_OK && first.status == OMB_OK)
 			first = *err;

@@ -51,10 +51,12 @@ typedef struct omb_plan
 
 /*
  * Choose backup (unless backup is given) and timeline. OMB_REFUSED when no
- * backup is early enough or the archive does not reach the target.
+ * backup is early enough or the archive does not reach the target. trying is
+ * called for each backup before the WAL behind it is looked at.
  */
 extern omb_status omb_plan_make(omb_repository *repo, const char *backup,
-								const omb_target *target, omb_plan *plan,
-								omb_error *err);
+								const omb_target *target,
+								void (*trying)(const char *backup, void *arg),
+								void *arg, omb_plan *plan, omb_error *err);
 
 #endif

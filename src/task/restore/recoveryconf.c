@@ -46,8 +46,9 @@ put_shell(omb_buf *out, const char *text)
 	omb_buf_put_u8(out, '\'');
 }
 
-char *
-omb_restore_command(const omb_recovery_settings *settings)
+/* The command that fetches WAL, in new memory. */
+static char *
+restore_command(const omb_recovery_settings *settings)
 {
 	omb_buf out = OMB_BUF_INIT;
 
@@ -92,7 +93,7 @@ value_of(const omb_recovery_settings *settings, const char *name)
 	char text[OMB_TIME_TEXT];
 
 	if (strcmp(name, "restore_command") == 0)
-		return omb_restore_command(settings);
+		return restore_command(settings);
 	if (strcmp(name, "recovery_target_action") == 0)
 		return omb_strdup(settings->target_action);
 	if (strcmp(name, "recovery_target_inclusive") == 0)

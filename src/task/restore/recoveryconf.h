@@ -27,7 +27,4 @@ typedef struct omb_recovery_settings
 extern omb_status omb_recovery_settings_write(
 	const char *pgdata, const omb_recovery_settings *settings, omb_error *err);
 
-/* The command that fetches WAL; exposed for tests. In new memory. */
-extern char *omb_restore_command(const omb_recovery_settings *settings);
-
 #endif

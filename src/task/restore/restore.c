@@ -19,7 +19,7 @@
 #include "repo/claim.h"
 #include "repo/walobject.h"
 #include "task/restore/pgmanifest.h"
-#include "task/restore/place.h"
+#include "task/restore/placehalves.h"
 #include "task/restore/recoveryconf.h"
 #include "task/restore/restorecheck.h"
 #include "task/restore/restoremark.h"
@@ -39,13 +39,15 @@ typedef struct restore
 {
 	const omb_restore_config *config;
 	omb_restore_result *result;
-	bool delta; /* there is something in the data directory */
+	bool delta;	   /* there is something in the data directory */
+	bool expected; /* the store was asked for the first files */
 	omb_manifest *manifest;
 	char *config_dir; /* for configuration files from elsewhere */
 	char *wal_dir;	  /* for WAL that is nowhere else */
 	omb_spaces spaces;
 	omb_databases databases; /* the chosen ones; none is all */
 	omb_entry control;
+	omb_buf control_content;
 	omb_pg_manifest *pg_manifest;
 	omb_restore_files_config files;
 } restore;
@@ -173,6 +175,8 @@ survey(restore *r, omb_error *err)
 	if (err->status == OMB_OK && r->control.path == NULL)
 		(void) omb_error_set(err, OMB_DAMAGED,
 							 "backup \"%s\" has no pg_control", backup);
+	if (r->control.size > CONTROL_MAX)
+		(void) omb_error_set(err, OMB_DAMAGED, "pg_control is too large");
 	return err->status;
 }
 
@@ -336,9 +340,11 @@ copy_files(restore *r, omb_error *err)
 	place.locate = locate;
 	place.leave_out = leave_out;
 	place.placed = placed;
+	place.later = &r->control;
+	place.later_content = &r->control_content;
 	place.progress = copy_progress;
 	place.arg = r;
-	return omb_place_files(&place, r->manifest, &r->result->place, err);
+	return omb_place_halves(&place, r->manifest, &r->result->place, err);
 }
 
 /* ---- the application's files ---- */
@@ -378,6 +384,7 @@ sync_all(const restore *r, omb_error *err)
 		(void) omb_tree_sync(r->config_dir, err);
 	return err->status;
 }
+
 /* Write a file of ours and note it in the manifest for pg_verifybackup. */
 static omb_status
 write_file(restore *r, const char *name, const void *data, size_t len,
@@ -450,31 +457,25 @@ write_settings(const restore *r, omb_error *err)
 static omb_status
 write_control(restore *r, omb_error *err)
 {
-	omb_buf bytes = OMB_BUF_INIT;
+	omb_buf *bytes = &r->control_content;
 	omb_pg_manifest *pg_manifest;
 
-	if (r->control.size > CONTROL_MAX)
-		(void) omb_error_set(err, OMB_DAMAGED, "pg_control is too large");
-	else if (omb_place_read(r->config->repo, r->manifest, &r->control, &bytes,
-							err) == OMB_OK &&
-			 omb_control_invalidate(bytes.data, bytes.len, err) == OMB_OK)
+	if (omb_control_invalidate(bytes->data, bytes->len, err) != OMB_OK)
+		return err->status;
+	/* the manifest first: pg_control makes the directory complete */
+	pg_manifest = r->pg_manifest;
+	if (pg_manifest != NULL)
 	{
-		/* the manifest first: pg_control makes the directory complete */
-		pg_manifest = r->pg_manifest;
-		if (pg_manifest != NULL)
-		{
-			omb_pg_manifest_add(pg_manifest, OMB_CONTROL_PATH, bytes.len,
-								(uint64_t) omb_time_now() * 1000,
-								omb_crc32c(0, bytes.data, bytes.len));
-			r->pg_manifest = NULL;
-			(void) omb_pg_manifest_finish(pg_manifest, err);
-		}
-		if (err->status == OMB_OK)
-			(void) omb_directory_sync(r->config->pgdata, err);
-		if (err->status == OMB_OK)
-			(void) write_file(r, OMB_CONTROL_PATH, bytes.data, bytes.len, err);
+		omb_pg_manifest_add(pg_manifest, OMB_CONTROL_PATH, bytes->len,
+							(uint64_t) omb_time_now() * 1000,
+							omb_crc32c(0, bytes->data, bytes->len));
+		r->pg_manifest = NULL;
+		(void) omb_pg_manifest_finish(pg_manifest, err);
 	}
-	omb_buf_free(&bytes);
+	if (err->status == OMB_OK)
+		(void) omb_directory_sync(r->config->pgdata, err);
+	if (err->status == OMB_OK)
+		(void) write_file(r, OMB_CONTROL_PATH, bytes->data, bytes->len, err);
 	return err->status;
 }
 
@@ -572,6 +573,21 @@ lock_and_copy(restore *r, omb_error *err)
 	return err->status;
 }
 
+/* While the WAL is looked at the first files of the backup come already. */
+static void
+expect_backup(const char *backup, void *arg)
+{
+	restore *r = arg;
+	const omb_restore_config *config = r->config;
+
+	/* of a part of it, or for a comparison, others come first */
+	if (r->expected || r->delta || config->dry_run ||
+		config->database_count > 0)
+		return;
+	r->expected = true;
+	omb_place_halves_expect(config->repo, backup);
+}
+
 /* The facts of the chosen backup for the caller. */
 static omb_status
 read_info(const omb_restore_config *config, omb_restore_result *result,
@@ -605,15 +621,11 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 	r.wal_dir = omb_format("%s.wal", config->pgdata);
 	omb_spaces_init(&r.spaces, config->pgdata);
 	if (check_pgdata(&r, err) == OMB_OK)
-	{
 		config->progress("reading the repository", 0, 0, config->arg);
-		omb_store_expect_list(config->repo->store, OMB_BACKUP_FOLDER, false);
-		omb_store_expect_list(config->repo->store, OMB_WAL_FOLDER, false);
-	}
 	if (err->status == OMB_OK &&
 		omb_store_lock(config->repo->store, false, &lock, err) == OMB_OK &&
 		omb_plan_make(config->repo, config->backup, &config->target,
-					  &result->plan, err) == OMB_OK &&
+					  expect_backup, &r, &result->plan, err) == OMB_OK &&
 		read_info(config, result, err) == OMB_OK &&
 		(!r.delta || omb_restore_check_cluster(config->pgdata,
 											   result->info.system_identifier,
@@ -633,6 +645,7 @@ omb_restore(const omb_restore_config *config, omb_restore_result *result,
 	omb_databases_clear(&r.databases);
 	omb_spaces_clear(&r.spaces);
 	omb_entry_clear(&r.control);
+	omb_buf_free(&r.control_content);
 	free(r.wal_dir);
 	free(r.config_dir);
 	omb_store_unlock(lock);

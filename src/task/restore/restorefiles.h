@@ -16,6 +16,7 @@ typedef struct omb_files_move
 typedef struct omb_restore_files_config
 {
 	omb_repository *repo;
+	int jobs;			   /* threads */
 	const char *directory; /* absolute, or NULL when every set has a move */
 	const omb_files_move *move;
 	size_t move_count;

@@ -69,8 +69,9 @@ mix(uint64_t x)
 	return x ^ (x >> 31);
 }
 
-bool
-omb_verify_selected(const omb_verify_state *v, const char *name)
+/* Does an object belong to the sample? */
+static bool
+is_selected(const omb_verify_state *v, const char *name)
 {
 	uint64_t hash = UINT64_C(14695981039346656037);
 
@@ -181,8 +182,8 @@ submit(omb_verify_state *v, const char *name, uint64_t size,
 {
 	unit *u;
 
-	if (v->config->fast || v->config->skip_contents ||
-		!omb_verify_selected(v, name) || omb_verify_expired(v))
+	if (v->config->fast || v->config->skip_contents || !is_selected(v, name) ||
+		omb_verify_expired(v))
 		return;
 	u = free_unit(v);
 	u->kind = wal ? OBJECT_WAL : OBJECT_PACK;
@@ -304,7 +305,7 @@ note_wal(const omb_store_entry *entry, void *arg, omb_error *err)
 		return OMB_OK;
 	}
 	v->result->wal_files_total++;
-	if (omb_verify_selected(v, entry->name))
+	if (is_selected(v, entry->name))
 		v->result->bytes_total += entry->size;
 	return OMB_OK;
 }
@@ -405,7 +406,7 @@ verify_all(omb_verify_state *v, omb_error *err)
 	{
 		char *name = omb_pack_name(v->pack[i].sha256);
 
-		if (omb_verify_selected(v, name))
+		if (is_selected(v, name))
 			v->result->bytes_total += v->pack[i].size;
 		free(name);
 	}

@@ -53,8 +53,6 @@ extern omb_problem *omb_verify_report(omb_verify_state *v,
 									  const omb_error *problem);
 extern void omb_verify_report_pack(omb_verify_state *v, const uint8_t *sha256,
 								   const omb_error *problem);
-/* Whether an object belongs to the sample. */
-extern bool omb_verify_selected(const omb_verify_state *v, const char *name);
 extern bool omb_verify_expired(const omb_verify_state *v);
 
 /* A pack that is there, or NULL. */

@@ -10,12 +10,9 @@
  * So one file is compressed by all cores, a backlog keeps them busy while the
  * disk syncs, and memory is bounded by the number of units.
  *
- * A file has a job while it is under way. A job that was started ahead waits
- * as done until it is asked for; one that failed ahead is forgotten and tried
- * again when it is asked for. Looking ahead relies on .ready marks only: what
- * has one is complete and never changes. The answer for a file is given only
- * after its object is durable, so the .ready mark and its order stay the
- * server's.
+ * A file has a job while it is under way (archivejobs.h). The answer for a file
+ * is given only after its object is durable, so the .ready mark and its order
+ * stay the server's.
  */
 #include "task/wal/archive.h"
 
@@ -24,7 +21,7 @@
 #include "base/text.h"
 #include "pgfmt/walname.h"
 #include "repo/claim.h"
-#include "task/wal/readylist.h"
+#include "task/wal/archivejobs.h"
 #include "task/wal/walfile.h"
 
 #include <errno.h>
@@ -36,9 +33,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Files that may be under way or done and not yet asked for. */
-#define JOBS_MAX 16
-
 /*
  * Chunks under way besides those in the workers' hands: with 256 KiB each,
  * 24 MiB; more than a segment of 16 MB, so that work goes on while a segment
@@ -46,33 +40,7 @@
  */
 #define UNITS 96
 
-typedef enum job_state
-{
-	JOB_FREE = 0,
-	JOB_QUEUED,
-	JOB_RUNNING,
-	JOB_DONE
-} job_state;
-
-typedef struct job
-{
-	job_state state;
-	bool asked; /* the server waits for it */
-	char file[OMB_WAL_FILE_MAX + 1];
-	omb_error error;
-
-	/* set by the feeder before it submits the file's last unit */
-	omb_error feed_error;
-	omb_wal_object object;
-	bool present; /* the same bytes are archived already: only confirm */
-
-	/* the feeder's */
-	omb_object_key key;
-	uint8_t header[OMB_OBJECT_HEADER_SIZE];
-
-	/* the committer's */
-	omb_upload *upload;
-} job;
+typedef omb_archive_job job;
 
 typedef enum unit_kind
 {
@@ -105,14 +73,11 @@ struct omb_archive
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool stopping;
-	job jobs[JOBS_MAX];
-	bool look_ahead; /* until something fails or there is nothing more */
-	char answered[OMB_WAL_FILE_MAX + 1]; /* the last file stored */
+	omb_archive_jobs jobs;
 
 	/* the feeder's; set once, then only read by others */
 	omb_repository *repo;
 	uint32_t claim;
-	omb_ready_list *ready;
 };
 
 static void
@@ -201,11 +166,11 @@ commit_unit(omb_archive *archive, unit *u)
 				j->error = j->feed_error;
 			commit_job(archive, j);
 			(void) pthread_mutex_lock(&archive->lock);
-			j->state = JOB_DONE;
+			j->state = OMB_JOB_DONE;
 			if (j->error.status != OMB_OK && !j->asked)
 			{
-				j->state = JOB_FREE;
-				archive->look_ahead = false;
+				j->state = OMB_JOB_FREE;
+				archive->jobs.look_ahead = false;
 			}
 			(void) pthread_cond_broadcast(&archive->changed);
 			(void) pthread_mutex_unlock(&archive->lock);
@@ -443,112 +408,6 @@ end:
 	return true;
 }
 
-/* The job of a file, or NULL; the lock is held. */
-static job *
-find_job(omb_archive *archive, const char *file)
-{
-	int i;
-
-	for (i = 0; i < JOBS_MAX; i++)
-	{
-		if (archive->jobs[i].state != JOB_FREE &&
-			strcmp(archive->jobs[i].file, file) == 0)
-			return &archive->jobs[i];
-	}
-	return NULL;
-}
-
-/* A job for a file, or NULL when all are taken; the lock is held. */
-static job *
-add_job(omb_archive *archive, const char *file)
-{
-	int i;
-
-	for (i = 0; i < JOBS_MAX; i++)
-	{
-		job *j = &archive->jobs[i];
-
-		if (j->state != JOB_FREE)
-			continue;
-		j->state = JOB_QUEUED;
-		j->asked = false;
-		(void) strncpy(j->file, file, sizeof(j->file) - 1);
-		omb_error_clear(&j->error);
-		omb_error_clear(&j->feed_error);
-		return j;
-	}
-	return NULL;
-}
-
-/*
- * Forget jobs that were done ahead and will not be asked for: their .ready
- * mark is gone. The lock is held.
- */
-static void
-drop_stale(omb_archive *archive)
-{
-	int i;
-
-	for (i = 0; i < JOBS_MAX; i++)
-	{
-		job *j = &archive->jobs[i];
-
-		if (j->state == JOB_DONE && !j->asked &&
-			!omb_ready_list_has(archive->ready, j->file))
-			j->state = JOB_FREE;
-	}
-}
-
-/* Queue files with a .ready mark while there is room; the lock is held. */
-static void
-queue_ahead(omb_archive *archive)
-{
-	const char *file;
-	int used = 0;
-	int i;
-
-	for (i = 0; i < JOBS_MAX; i++)
-	{
-		if (archive->jobs[i].state != JOB_FREE)
-			used++;
-	}
-	/* one place is kept for the file that is asked for */
-	while (archive->look_ahead && used < JOBS_MAX - 1)
-	{
-		file = omb_ready_list_next(archive->ready);
-		if (file == NULL)
-		{
-			archive->look_ahead = false;
-			drop_stale(archive);
-		}
-		else if (find_job(archive, file) == NULL &&
-				 strcmp(file, archive->answered) != 0 &&
-				 add_job(archive, file) != NULL)
-			used++;
-	}
-}
-
-/* The next job to feed: what is asked for, else the first in file order. */
-static job *
-next_job(omb_archive *archive)
-{
-	job *best = NULL;
-	int i;
-
-	for (i = 0; i < JOBS_MAX; i++)
-	{
-		job *j = &archive->jobs[i];
-
-		if (j->state != JOB_QUEUED)
-			continue;
-		if (best == NULL || (j->asked && !best->asked) ||
-			(j->asked == best->asked &&
-			 omb_ready_compare(j->file, best->file) < 0))
-			best = j;
-	}
-	return best;
-}
-
 static void *
 feeder_main(void *arg)
 {
@@ -558,19 +417,19 @@ feeder_main(void *arg)
 	(void) pthread_mutex_lock(&archive->lock);
 	while (running && !archive->stopping)
 	{
-		job *j = next_job(archive);
+		job *j = omb_archive_next(&archive->jobs);
 
-		if (j == NULL && archive->look_ahead)
+		if (j == NULL && archive->jobs.look_ahead)
 		{
-			queue_ahead(archive);
-			j = next_job(archive);
+			omb_archive_queue(&archive->jobs);
+			j = omb_archive_next(&archive->jobs);
 		}
 		if (j == NULL)
 		{
 			(void) pthread_cond_wait(&archive->changed, &archive->lock);
 			continue;
 		}
-		j->state = JOB_RUNNING;
+		j->state = OMB_JOB_RUNNING;
 		(void) pthread_mutex_unlock(&archive->lock);
 		running = feed_job(archive, j);
 		(void) pthread_mutex_lock(&archive->lock);
@@ -589,7 +448,7 @@ omb_archive_start(const omb_archive_config *config)
 
 	archive->config = *config;
 	archive->wal_dir = omb_format("%s/pg_wal", config->pgdata);
-	archive->ready = omb_ready_list_new(archive->wal_dir);
+	archive->jobs.ready = omb_ready_list_new(archive->wal_dir);
 	(void) pthread_mutex_init(&archive->lock, NULL);
 	(void) pthread_cond_init(&archive->changed, NULL);
 	archive->coder =
@@ -617,23 +476,24 @@ omb_archive_file(omb_archive *archive, const char *file, omb_error *err)
 		return omb_error_set(err, OMB_USAGE,
 							 "\"%.64s\" is not the name of a WAL file", file);
 	(void) pthread_mutex_lock(&archive->lock);
-	j = find_job(archive, file);
+	j = omb_archive_find(&archive->jobs, file);
 	if (j == NULL)
-		j = add_job(archive, file);
+		j = omb_archive_add(&archive->jobs, file);
 	if (j == NULL)
 	{
 		(void) pthread_mutex_unlock(&archive->lock);
 		return omb_error_set(err, OMB_FAILED, "too many files under way");
 	}
 	j->asked = true;
-	archive->look_ahead = true;
+	archive->jobs.look_ahead = true;
 	(void) pthread_cond_broadcast(&archive->changed);
-	while (j->state != JOB_DONE)
+	while (j->state != OMB_JOB_DONE)
 		(void) pthread_cond_wait(&archive->changed, &archive->lock);
 	if (j->error.status == OMB_OK)
-		memcpy(archive->answered, j->file, sizeof(archive->answered));
+		memcpy(archive->jobs.answered, j->file,
+			   sizeof(archive->jobs.answered));
 	*err = j->error;
-	j->state = JOB_FREE;
+	j->state = OMB_JOB_FREE;
 	(void) pthread_mutex_unlock(&archive->lock);
 	return err->status;
 }
@@ -652,12 +512,12 @@ omb_archive_free(omb_archive *archive)
 	omb_pipeline_stop(archive->pipe);
 	(void) pthread_join(archive->feeder, NULL);
 	(void) pthread_join(archive->committer, NULL);
-	for (i = 0; i < JOBS_MAX; i++)
-		omb_upload_abort(archive->jobs[i].upload);
+	for (i = 0; i < OMB_ARCHIVE_JOBS; i++)
+		omb_upload_abort(archive->jobs.job[i].upload);
 	for (i = 0; i < archive->config.jobs; i++)
 		omb_coder_free(archive->coder[i]);
 	omb_pipeline_free(archive->pipe);
-	omb_ready_list_free(archive->ready);
+	omb_ready_list_free(archive->jobs.ready);
 	omb_repository_free(archive->repo);
 	(void) pthread_mutex_destroy(&archive->lock);
 	(void) pthread_cond_destroy(&archive->changed);

@@ -8,11 +8,13 @@
  */
 #include "task/wal/prefetch.h"
 
+#include "base/text.h"
 #include "pgfmt/walname.h"
 #include "task/wal/walfetch.h"
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -230,13 +232,16 @@ close_inherited(int keep)
 	DIR *dir = opendir("/proc/self/fd");
 	int null = open("/dev/null", O_RDWR);
 	struct dirent *entry;
+	uint64_t number;
 	int fd;
 
 	for (fd = 0; null >= 0 && fd <= 2; fd++)
 		(void) dup2(null, fd);
 	while (dir != NULL && (entry = readdir(dir)) != NULL)
 	{
-		fd = atoi(entry->d_name);
+		if (!omb_u64_parse(entry->d_name, &number) || number > INT_MAX)
+			continue;
+		fd = (int) number;
 		if (fd > 2 && fd != keep && fd != dirfd(dir))
 			(void) close(fd);
 	}

@@ -1,9 +1,8 @@
 /*
- * filesjob.h: the sets of the application's files that a server sends with a
- * job, and the job "files".
+ * filesets.h: the sets of the application's files that a server sends with a job.
  */
-#ifndef OMB_PROGRAM_FILESJOB_H
-#define OMB_PROGRAM_FILESJOB_H
+#ifndef OMB_PROGRAM_FILESETS_H
+#define OMB_PROGRAM_FILESETS_H
 
 #include "base/fields.h"
 #include "task/backup/backup.h"
@@ -21,9 +20,5 @@ typedef struct omb_sent_sets
 extern omb_status omb_sent_sets_receive(const omb_fields *job,
 										omb_sent_sets *sets, omb_error *err);
 extern void omb_sent_sets_free(omb_sent_sets *sets);
-
-/* Back up the application's files; config is complete but for the sets. */
-extern omb_status omb_files_job(const omb_fields *job,
-								omb_backup_config *config, omb_error *err);
 
 #endif

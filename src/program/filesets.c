@@ -1,8 +1,7 @@
 /*
- * filesjob.c: the sets of the application's files that a server sends with a
- * job, and the job "files".
+ * filesets.c: the sets of the application's files that a server sends with a job.
  */
-#include "program/filesjob.h"
+#include "program/filesets.h"
 
 #include "program/agent.h"
 
@@ -63,40 +62,4 @@ omb_sent_sets_free(omb_sent_sets *sets)
 
 	for (i = 0; i < OMB_FILE_SETS_MAX; i++)
 		free(sets->line[i]);
-}
-
-omb_status
-omb_files_job(const omb_fields *job, omb_backup_config *config, omb_error *err)
-{
-	const omb_backup_info *info = NULL;
-	omb_backup *backup = NULL;
-	omb_sent_sets sets;
-
-	if (omb_sent_sets_receive(job, &sets, err) == OMB_OK)
-	{
-		config->file_set = sets.set;
-		config->file_set_count = sets.count;
-		if (sets.count == 0)
-			(void) omb_error_set(err, OMB_USAGE, "there is no file set");
-	}
-	if (err->status == OMB_OK &&
-		omb_backup_prepare(config, &backup, err) == OMB_OK)
-	{
-		omb_agent_begin("ready");
-		omb_agent_text("id", omb_backup_id(backup));
-		omb_agent_end();
-		if (omb_backup_files(backup, &info, err) == OMB_OK)
-		{
-			omb_agent_begin("done");
-			omb_agent_text("id", info->id);
-			omb_agent_u64("bytes_read", info->bytes_read);
-			omb_agent_u64("bytes_stored", info->bytes_stored);
-			omb_agent_u64("files", info->set_files);
-			omb_agent_u64("bytes", info->set_bytes);
-			omb_agent_end();
-		}
-		omb_backup_free(backup);
-	}
-	omb_sent_sets_free(&sets);
-	return err->status;
 }
