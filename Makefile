@@ -153,6 +153,10 @@ build/tests/faultshim.so: src/test/faultshim.c
 	@mkdir -p $(@D)
 	@$(CC) -std=c99 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror -fPIC -shared $< -ldl -o $@
 
+build/tests/clockshim.so: src/test/clockshim.c
+	@mkdir -p $(@D)
+	@$(CC) -std=c99 -D_GNU_SOURCE -O1 -Wall -Wextra -Wno-unused-parameter -Werror -fPIC -shared $< -ldl -o $@
+
 build/tests/shadowshim.so: src/test/shadowshim.c
 	@mkdir -p $(@D)
 	@$(CC) -std=c99 -D_GNU_SOURCE -O1 -Wall -Wextra -Wno-unused-parameter -Werror -fPIC -shared $< -o $@
@@ -169,13 +173,14 @@ build/tests/cronnext: src/test/cronnext.c src/base/cron.c src/base/cron.h
 # tests against a real S3 server; the first time it is fetched into build/s3root
 CLOUD_TESTS = $(shell grep -lE 'OMB_(S3|SWIFT)_PORT' t/[0-9]*.pl)
 
-check-tap: instroot build/tests/faultshim.so build/tests/shadowshim.so build/tests/cronnext build/tests/cloudsuite
+check-tap: instroot build/tests/faultshim.so build/tests/clockshim.so build/tests/shadowshim.so build/tests/cronnext build/tests/cloudsuite
 	@scripts/prove.sh $(or $(TESTS),$(filter-out $(CLOUD_TESTS),$(wildcard t/[0-9]*.pl)))
 
-check-cloud: instroot build/tests/faultshim.so build/tests/cloudsuite
+check-cloud: instroot build/tests/faultshim.so build/tests/clockshim.so build/tests/cloudsuite
 	@scripts/prove.sh $(CLOUD_TESTS)
 
 bench: instroot
 	@bench/full.sh
 	@bench/incremental.sh
 	@bench/cloud.sh
+	@bench/archiver.sh

@@ -167,6 +167,19 @@ COMMENT ON FUNCTION backup_mark(pg_catalog.text, pg_catalog.jsonb, pg_catalog.bo
 IS 'name this instant, so that "restore --target-mark" can go back to it';
 REVOKE ALL ON FUNCTION backup_mark(pg_catalog.text, pg_catalog.jsonb, pg_catalog.bool) FROM PUBLIC;
 
+CREATE FUNCTION backup_marks(OUT name pg_catalog.text,
+							 OUT id pg_catalog.text,
+							 OUT marked_at pg_catalog.timestamptz,
+							 OUT lsn pg_catalog.pg_lsn,
+							 OUT timeline pg_catalog.int8,
+							 OUT detail pg_catalog.jsonb)
+RETURNS SETOF pg_catalog.record
+AS 'MODULE_PATHNAME', 'omb_backup_mark_rows'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION backup_marks()
+IS 'the marks that the repository has, oldest first';
+REVOKE ALL ON FUNCTION backup_marks() FROM PUBLIC;
+
 CREATE TABLE backup_watermark (
 	name pg_catalog.text PRIMARY KEY
 		CHECK (name OPERATOR(pg_catalog.~) '^[a-z0-9_-]{1,60}$'),
@@ -192,7 +205,7 @@ CREATE TABLE backup_watermark_state (
 	error pg_catalog.text
 );
 COMMENT ON TABLE backup_watermark_state
-IS 'the last value of each watermark, and why it could not be measured since';
+IS 'the last value of each watermark, and why it could not be measured since; written when it changes, and once a day';
 
 CREATE FUNCTION backup_watermark_values(name pg_catalog.text DEFAULT NULL,
 										since pg_catalog.timestamptz DEFAULT NULL,
@@ -279,6 +292,27 @@ END;
 COMMENT ON FUNCTION backup_omsupply_line()
 IS 'which line of omSupply works in this database: 2, 3, or null';
 
+-- In 3.0 remote sites log in here, with tokens that are secret: a watermark
+-- with "secret" in its name is shown nowhere. No table site in 2.x.
+CREATE FUNCTION backup_omsupply_sites()
+RETURNS pg_catalog.jsonb
+LANGUAGE plpgsql STABLE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $sites$
+DECLARE
+	found jsonb;
+BEGIN
+	IF to_regclass('public.site') IS NULL THEN
+		RETURN NULL;
+	END IF;
+	EXECUTE 'SELECT jsonb_agg(to_jsonb(s) ORDER BY s.id) FROM public.site AS s' INTO found;
+	RETURN coalesce(found, '[]');
+END
+$sites$;
+COMMENT ON FUNCTION backup_omsupply_sites()
+IS 'for a watermark: how remote sites of omSupply 3.0 log in';
+REVOKE ALL ON FUNCTION backup_omsupply_sites() FROM PUBLIC;
+
 CREATE FUNCTION backup_preset_omsupply(base_dir pg_catalog.text DEFAULT NULL)
 RETURNS pg_catalog.text
 LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
@@ -286,6 +320,7 @@ SET search_path = pg_catalog, pg_temp
 AS $preset$
 DECLARE
 	line int;
+	schema text;
 	home text := current_setting('omsupply_backup.database', true);
 	app_role text;
 BEGIN
@@ -295,21 +330,31 @@ BEGIN
 	line := backup_omsupply_line();
 	IF line IS NULL THEN
 		RAISE EXCEPTION 'database "%" has no tables of omSupply', current_database()
-			USING HINT = 'Connect to the database of omSupply, start omSupply once before, and try again.';
+			USING HINT = 'Connect to the database of omSupply and start omSupply once before. The extension has to be there: execute "CREATE EXTENSION omsupply_backup", and set "omsupply_backup.database" to its name.';
 	END IF;
 	IF home IS DISTINCT FROM current_database() THEN
 		RAISE EXCEPTION 'watermarks are measured in database "%", not in "%"', home, current_database()
-			USING HINT = format('Set "omsupply_backup.database" to ''%s'' and reload the server.', current_database());
+			USING DETAIL = 'Watermarks, schedules and the repair after a restore belong into the database of omSupply.',
+				  HINT = format('Set "omsupply_backup.database" to ''%s'' and reload the server.', current_database());
 	END IF;
 	SELECT pg_get_userbyid(c.relowner) INTO app_role
 	  FROM pg_class AS c WHERE c.oid = 'public.changelog'::regclass;
+	SELECT quote_ident(n.nspname) INTO schema
+	  FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
+	 WHERE e.extname = 'omsupply_backup';
+	EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I; GRANT EXECUTE ON FUNCTION %1$s.backup_omsupply_sites() TO %2$I', schema, app_role);
 	INSERT INTO backup_watermark (name, query, "interval", run_as) VALUES
-	('omsupply', $query$SELECT current_database() AS database,
+	('omsupply', $query$SELECT current_database() AS database, (SELECT c.system_identifier FROM pg_control_system() AS c) AS cluster,
 	(SELECT k.value_string FROM public.key_value_store AS k WHERE k.id::text = 'DATABASE_VERSION') AS version,
 	(SELECT max(c.cursor) FROM public.changelog AS c) AS max_cursor,
 	(SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END FROM public.changelog_cursor_seq AS s) AS sequence$query$, '1 minute', app_role),
-	('omsupply-keys', $query$SELECT current_database() AS database, jsonb_object_agg(k.id::text, coalesce(to_jsonb(k.value_int), to_jsonb(k.value_string))) AS keys
+	('omsupply-keys', $query$SELECT current_database() AS database, (SELECT c.system_identifier FROM pg_control_system() AS c) AS cluster, jsonb_object_agg(k.id::text, coalesce(to_jsonb(k.value_int), to_jsonb(k.value_string))) AS keys
   FROM public.key_value_store AS k WHERE k.id::text LIKE '%CURSOR%'$query$, '5 minutes', app_role),
+	('omsupply-stores', $query$SELECT current_database() AS database, (SELECT c.system_identifier FROM pg_control_system() AS c) AS cluster,
+	jsonb_object_agg(s.id, s.site_id) AS stores
+  FROM public.store AS s$query$, '1 minute', app_role),
+	('omsupply-secret-sites', format($query$SELECT current_database() AS database, (SELECT c.system_identifier FROM pg_control_system() AS c) AS cluster,
+	%s.backup_omsupply_sites() AS sites$query$, schema), '1 minute', app_role),
 	('omsupply-journal', $query$WITH last AS (
 	SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END AS sequence,
 		   -- after millions of rows at once it begins anew, and says so
@@ -342,6 +387,9 @@ sites AS (
 	  FROM found AS f GROUP BY f.source_site_id)
 SELECT current_database() AS database, now.horizon, floor.cursor AS floor, now.from_xid,
 	(SELECT count(*) = 0 FROM found) AND NOT now.is_skipped AS is_empty, now.is_skipped,
+	-- nothing happened: the last value will do for the next time, too
+	coalesce(($1->>'is_empty')::bool AND NOT now.is_skipped AND (SELECT count(*) = 0 FROM found)
+			 AND (SELECT max(p.v) = now.sequence AND now.next_xid - max(p.x) < 1000000 FROM points AS p), false) AS is_same,
 	(SELECT count(*) FROM found) AS count,
 	(SELECT min(f.cursor) FROM found AS f) AS min_cursor,
 	CASE WHEN now.is_skipped THEN now.sequence ELSE (SELECT max(f.cursor) FROM found AS f) END AS max_cursor,
@@ -403,10 +451,14 @@ BEGIN
 	steps AS (
 		SELECT v.measured_at, v.n, v.n - lag(v.n) OVER (ORDER BY v.measured_at) AS rows,
 			   lag(v.measured_at) OVER (ORDER BY v.measured_at) AS since,
+			   max(v.measured_at) OVER () AS newest,
 			   lag(v.timeline) OVER (ORDER BY v.measured_at) IS DISTINCT FROM v.timeline AS is_other
 		  FROM v)
-	SELECT max(s.n), max(s.measured_at),
-		   max(s.rows / greatest(extract(epoch FROM s.measured_at - s.since), 1))
+	/* the server that works now measures, too, and that tells nothing of the end */
+	SELECT max(s.n), (SELECT max(p.measured_at) FROM backup_realign_past('omsupply') AS p),
+		   /* a value that stays is not noted each time: all came in the last minute */
+		   max(s.rows / greatest(least(extract(epoch FROM s.measured_at - s.since),
+									   CASE WHEN s.measured_at > s.newest - '1 day'::interval THEN 60 END), 1))
 			   FILTER (WHERE s.rows > 0 AND NOT s.is_other AND NOT EXISTS (
 				   SELECT FROM backup_realign_log AS l WHERE l.at BETWEEN s.since AND s.measured_at AND l.object = 'sequence changelog_cursor_seq'))
 	  INTO known, known_at, peak_rate
@@ -424,15 +476,194 @@ $facts$;
 COMMENT ON FUNCTION backup_realign_facts(pg_catalog.int8, pg_catalog.timestamptz)
 IS 'for backup_realign() and backup_realign_report(): what was restored, what is known of before';
 
+-- Watermarks of this database from before the restore: not of the server that
+-- works now, whose first values are those that were restored.
+CREATE FUNCTION backup_realign_past(name pg_catalog.text,
+									OUT measured_at pg_catalog.timestamptz,
+									OUT value pg_catalog.jsonb)
+RETURNS SETOF pg_catalog.record
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT w.measured_at, w.value
+	  FROM backup_watermark_values(backup_realign_past.name) AS w, backup_current_incarnation() AS c
+	 WHERE (w.value OPERATOR(pg_catalog.->>) 'database') OPERATOR(pg_catalog.=) pg_catalog.current_database()::pg_catalog.text
+	   AND NOT (backup_realign_pending()
+				AND w.timeline OPERATOR(pg_catalog.=) c.timeline
+				AND COALESCE((w.value OPERATOR(pg_catalog.->>) 'cluster')::pg_catalog.int8, c.system_identifier) OPERATOR(pg_catalog.=) c.system_identifier)
+	 ORDER BY w.measured_at;
+END;
+COMMENT ON FUNCTION backup_realign_past(pg_catalog.text)
+IS 'for backup_realign() and backup_realign_report(): what was measured before the restore';
+
+-- "recent" or nothing: null
+CREATE FUNCTION backup_realign_instant(given pg_catalog.text)
+RETURNS pg_catalog.timestamptz
+LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $instant$
+DECLARE
+	found record;
+BEGIN
+	PERFORM set_config('search_path', format('pg_catalog, %I, pg_temp', n.nspname), true)
+	   FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
+	  WHERE e.extname = 'omsupply_backup';
+	IF given IS NULL OR given = 'recent' THEN
+		RETURN NULL;
+	END IF;
+	SELECT count(*), min(m.marked_at) AS at, string_agg(m.id, ', ') AS ids INTO found
+	  FROM backup_marks() AS m WHERE m.name = given OR m.id = given;
+	IF found.count = 1 THEN
+		RETURN found.at;
+	ELSIF found.count > 1 THEN
+		RAISE EXCEPTION '% marks have the name "%"', found.count, given
+			USING ERRCODE = 'ambiguous_parameter', DETAIL = format('Their ids are %s.', found.ids), HINT = 'Give the id instead of the name.';
+	END IF;
+	BEGIN
+		RETURN given::timestamptz;
+	EXCEPTION WHEN data_exception THEN
+		RAISE EXCEPTION '"%" is neither a mark nor a time', given
+			USING ERRCODE = 'invalid_parameter_value', HINT = '"SELECT * FROM backup_marks()" shows the marks.';
+	END;
+END
+$instant$;
+COMMENT ON FUNCTION backup_realign_instant(pg_catalog.text)
+IS 'for backup_realign() and backup_realign_report(): the time of a mark, or one that is written out';
+
+-- What remote sites pushed behind the restored instant, by the journal.
+CREATE FUNCTION backup_realign_pushed(restored_max pg_catalog.int8,
+									  OUT site pg_catalog.int4, OUT changes pg_catalog.int8,
+									  OUT since pg_catalog.timestamptz, OUT until pg_catalog.timestamptz,
+									  OUT tables pg_catalog.text)
+RETURNS SETOF pg_catalog.record
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $pushed$
+#variable_conflict use_column
+BEGIN
+	PERFORM set_config('search_path', format('pg_catalog, %I, pg_temp', n.nspname), true)
+	   FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
+	  WHERE e.extname = 'omsupply_backup';
+	RETURN QUERY
+		WITH pieces AS (
+			SELECT w.measured_at, w.value FROM backup_watermark_values('omsupply-journal') AS w
+			 WHERE w.value->>'database' = current_database() AND (w.value->>'max_cursor')::bigint > backup_realign_pushed.restored_max),
+		rows AS (
+			SELECT p.measured_at, (r.value->>0)::bigint AS cursor, r.value->>1 AS tab, (r.value->>5)::int AS source, 1::bigint AS count
+			  FROM pieces AS p, jsonb_array_elements(p.value->'rows') AS r
+			 WHERE jsonb_typeof(p.value->'rows') = 'array'
+			UNION ALL
+			SELECT p.measured_at, (s.value->>'max')::bigint, array_to_string(ARRAY(SELECT jsonb_array_elements_text(s.value->'tables')), ', '), (s.value->>'source_site_id')::int, (s.value->>'count')::bigint
+			  FROM pieces AS p, jsonb_array_elements(p.value->'sites') AS s
+			 WHERE jsonb_typeof(p.value->'rows') IS DISTINCT FROM 'array')
+		SELECT r.source, sum(r.count)::bigint, min(r.measured_at), max(r.measured_at), string_agg(DISTINCT r.tab, ', ')
+		  FROM rows AS r
+		 WHERE r.cursor > backup_realign_pushed.restored_max
+		   AND r.source IS NOT NULL
+		   AND NOT EXISTS (SELECT FROM public.key_value_store AS k WHERE k.id::text IN ('SETTINGS_SYNC_SITE_ID', 'SETTINGS_SYNC_CENTRAL_SERVER_SITE_ID') AND k.value_int = r.source)
+		 GROUP BY r.source ORDER BY r.source;
+END
+$pushed$;
+COMMENT ON FUNCTION backup_realign_pushed(pg_catalog.int8)
+IS 'for backup_realign() and backup_realign_report(): what each remote site pushed that is lost here';
+
+-- Did the journal go on until nobody could push any more? It is measured each
+-- minute, so of the last one it says nothing.
+CREATE FUNCTION backup_realign_is_covered(restored_max pg_catalog.int8, lost_until pg_catalog.timestamptz)
+RETURNS pg_catalog.bool
+LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT lost_until IS NOT NULL
+	   AND NOT EXISTS (SELECT FROM backup_watermark_values('omsupply-journal') AS w
+						WHERE (w.value OPERATOR(pg_catalog.->>) 'database') OPERATOR(pg_catalog.=) pg_catalog.current_database()::pg_catalog.text
+						  AND (w.value OPERATOR(pg_catalog.->>) 'is_skipped')::pg_catalog.bool
+						  AND (w.value OPERATOR(pg_catalog.->>) 'max_cursor')::pg_catalog.int8 OPERATOR(pg_catalog.>) restored_max)
+	   AND EXISTS (SELECT FROM backup_realign_past('omsupply') AS o
+					WHERE o.measured_at OPERATOR(pg_catalog.>=) (lost_until OPERATOR(pg_catalog.+) '2 minutes'::pg_catalog.interval)
+					  AND (o.value OPERATOR(pg_catalog.->>) 'max_cursor')::pg_catalog.int8 OPERATOR(pg_catalog.<=)
+						  GREATEST(restored_max, (SELECT pg_catalog.max((j.value OPERATOR(pg_catalog.->>) 'max_cursor')::pg_catalog.int8)
+													FROM backup_realign_past('omsupply-journal') AS j)));
+END;
+COMMENT ON FUNCTION backup_realign_is_covered(pg_catalog.int8, pg_catalog.timestamptz)
+IS 'for backup_realign() and backup_realign_report(): does the journal name all sites that pushed?';
+
+-- How sites of 3.0 log in: what was so before the restore and is not here.
+-- Tokens and passwords are told by a few digits of their hash.
+CREATE FUNCTION backup_realign_logins(OUT site pg_catalog.int4, OUT property pg_catalog.text,
+									  OUT old_value pg_catalog.text, OUT new_value pg_catalog.text,
+									  OUT was pg_catalog.jsonb)
+RETURNS SETOF pg_catalog.record
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $logins$
+#variable_conflict use_column
+DECLARE
+	last jsonb;
+BEGIN
+	PERFORM set_config('search_path', format('pg_catalog, %I, pg_temp', n.nspname), true)
+	   FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
+	  WHERE e.extname = 'omsupply_backup';
+	IF to_regclass('public.site') IS NULL OR NOT backup_realign_pending() THEN
+		RETURN;
+	END IF;
+	SELECT p.value->'sites' INTO last FROM backup_realign_past('omsupply-secret-sites') AS p
+	 WHERE jsonb_typeof(p.value->'sites') = 'array' ORDER BY p.measured_at DESC LIMIT 1;
+	RETURN QUERY EXECUTE $sql$
+		WITH past AS (SELECT (s.value->>'id')::int AS id, s.value AS record FROM jsonb_array_elements($1) AS s),
+		present AS (SELECT s.id, to_jsonb(s) AS record FROM public.site AS s),
+		shown AS (
+			SELECT t.id, p.name, t.record AS was, n.record IS NULL AS is_missing, n.record->>p.name AS old, t.record->>p.name AS new
+			  FROM past AS t LEFT JOIN present AS n ON n.id = t.id,
+				   unnest('{token,hardware_id,hashed_password,sync_version}'::text[]) AS p (name)
+			 WHERE t.record ? p.name)
+		SELECT s.id, CASE WHEN s.is_missing THEN 'row' ELSE s.name END,
+			   CASE WHEN s.is_missing OR s.old IS NULL THEN NULL WHEN s.name IN ('token', 'hashed_password') THEN left(encode(sha256(convert_to(s.old, 'UTF8')), 'hex'), 8) || '... (hash)' ELSE s.old END,
+			   CASE WHEN s.is_missing THEN 'as it was' WHEN s.new IS NULL THEN NULL WHEN s.name IN ('token', 'hashed_password') THEN left(encode(sha256(convert_to(s.new, 'UTF8')), 'hex'), 8) || '... (hash)' ELSE s.new END,
+			   s.was
+		  FROM shown AS s
+		 WHERE CASE WHEN s.is_missing THEN s.name = 'token' ELSE s.old IS DISTINCT FROM s.new END
+		 ORDER BY s.id, s.name$sql$ USING last;
+END
+$logins$;
+COMMENT ON FUNCTION backup_realign_logins()
+IS 'for backup_realign() and backup_realign_report(): how remote sites of omSupply 3.0 logged in before the restore';
+
+-- Which site a store belonged to before the restore, where it does not here.
+CREATE FUNCTION backup_realign_stores(OUT store pg_catalog.text, OUT old_site pg_catalog.int4, OUT new_site pg_catalog.int4)
+RETURNS SETOF pg_catalog.record
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $stores$
+#variable_conflict use_column
+DECLARE
+	last jsonb;
+BEGIN
+	PERFORM set_config('search_path', format('pg_catalog, %I, pg_temp', n.nspname), true)
+	   FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
+	  WHERE e.extname = 'omsupply_backup';
+	IF NOT backup_realign_pending() THEN
+		RETURN;
+	END IF;
+	SELECT p.value->'stores' INTO last FROM backup_realign_past('omsupply-stores') AS p
+	 WHERE jsonb_typeof(p.value->'stores') = 'object' ORDER BY p.measured_at DESC LIMIT 1;
+	RETURN QUERY
+		SELECT e.key, s.site_id, e.value::int
+		  FROM jsonb_each_text(last) AS e LEFT JOIN public.store AS s ON s.id = e.key
+		 WHERE s.site_id IS DISTINCT FROM e.value::int ORDER BY e.key;
+END
+$stores$;
+COMMENT ON FUNCTION backup_realign_stores()
+IS 'for backup_realign() and backup_realign_report(): stores that belonged to another site before the restore';
+
 CREATE FUNCTION backup_realign(scenario pg_catalog.text,
 							   dry_run pg_catalog.bool DEFAULT true,
 							   highest pg_catalog.int8 DEFAULT NULL,
 							   lost_until pg_catalog.timestamptz DEFAULT NULL,
-							   msupply_at pg_catalog.timestamptz DEFAULT NULL,
+							   msupply_at pg_catalog.text DEFAULT NULL,
 							   msupply_cursor pg_catalog.int8 DEFAULT NULL,
 							   requeue pg_catalog.bool DEFAULT false,
 							   rebroadcast pg_catalog.bool DEFAULT false,
-							   ask_remotes pg_catalog.bool DEFAULT false)
+							   ask_remotes pg_catalog.bool DEFAULT false,
+							   sites pg_catalog.int4[] DEFAULT NULL)
 RETURNS TABLE (object pg_catalog.text, old_value pg_catalog.text,
 			   new_value pg_catalog.text, why pg_catalog.text)
 LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
@@ -451,6 +682,9 @@ DECLARE
 	others text;
 	item record;
 	n bigint;
+	then_at timestamptz;
+	asked int[];
+	is_again bool;
 BEGIN
 	PERFORM set_config('search_path', format('pg_catalog, %I, pg_temp', e_n.nspname), true)
 	   FROM pg_extension AS e JOIN pg_namespace AS e_n ON e_n.oid = e.extnamespace
@@ -485,14 +719,22 @@ BEGIN
 			USING ERRCODE = 'object_in_use', DETAIL = format('They are %s.', others),
 				  HINT = 'Stop omSupply: it keeps its sync cursors in memory, and would overwrite them.';
 	END IF;
+	then_at := backup_realign_instant(backup_realign.msupply_at);
+	IF then_at IS NULL AND backup_realign.msupply_at IS NOT NULL AND kind IN ('msupply', 'both') THEN
+		RAISE EXCEPTION 'mSupply is "%", and scenario "%" is for one that was restored', backup_realign.msupply_at, kind
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Give the mark or the time that mSupply was restored to as "msupply_at", or nothing if it is not known.';
+	END IF;
 	SELECT * INTO facts FROM backup_realign_facts(backup_realign.highest, backup_realign.lost_until);
 	IF NOT dry_run THEN
 		/* no one may take a cursor meanwhile */
 		LOCK TABLE public.changelog, public.key_value_store IN ACCESS EXCLUSIVE MODE NOWAIT;
 	END IF;
 
+	/* once that is dealt with, only what is asked for is done again */
+	is_again := EXISTS (SELECT FROM backup_incarnation) AND NOT backup_realign_pending();
+
 	/* ---- the sequence: past what any remote site can have seen ---- */
-	IF kind IN ('omsupply', 'both') THEN
+	IF kind IN ('omsupply', 'both') AND (NOT is_again OR highest IS NOT NULL) THEN
 		IF facts.target IS NULL THEN
 			RAISE EXCEPTION 'it is not known how far the changelog had come'
 				USING DETAIL = 'The repository has no watermark "omsupply" of this database.',
@@ -552,14 +794,12 @@ BEGIN
 	END IF;
 
 	/* ---- what omSupply pushes to mSupply ---- */
-	IF kind IN ('omsupply', 'both', 'msupply') THEN
+	IF kind IN ('both', 'msupply') OR (kind = 'omsupply' AND NOT is_again) THEN
 		SELECT k.value_int INTO cursor_now FROM public.key_value_store AS k WHERE k.id::text = 'REMOTE_SYNC_PUSH_CURSOR';
 		SELECT (w.value->'keys'->>'REMOTE_SYNC_PUSH_CURSOR')::bigint INTO cursor_then
-		  FROM backup_watermark_values('omsupply-keys', NULL, CASE WHEN kind = 'omsupply' THEN backup_realign.lost_until ELSE backup_realign.msupply_at END) AS w
+		  FROM backup_realign_past('omsupply-keys') AS w
+		 WHERE kind = 'omsupply' OR w.measured_at <= then_at
 		 ORDER BY w.measured_at DESC LIMIT 1;
-		IF kind <> 'omsupply' AND backup_realign.msupply_at IS NULL THEN
-			cursor_then := NULL;
-		END IF;
 		IF kind = 'omsupply' THEN
 			/* never back: mSupply has newer versions of what was pushed */
 			cursor_then := greatest(cursor_now, least(facts.restored_max + 1, coalesce(cursor_then, facts.restored_max + 1)));
@@ -619,16 +859,90 @@ BEGIN
 		END IF;
 	END IF;
 
+	/* ---- remote sites of 3.0 log in here, and push for their stores ---- */
+	IF kind IN ('omsupply', 'both') AND facts.line = 3 THEN
+		FOR item IN SELECT * FROM backup_realign_logins() LOOP
+			object := format('site %s, %s', item.site, item.property);
+			old_value := item.old_value;
+			new_value := item.new_value;
+			why := CASE item.property WHEN 'row' THEN 'the site was added since the restored instant, and could not log in' ELSE 'it changed since the restored instant, and the site could not log in' END;
+			RETURN NEXT;
+			IF NOT dry_run THEN
+				IF item.property = 'row' THEN
+					EXECUTE 'INSERT INTO public.site SELECT * FROM jsonb_populate_record(NULL::public.site, $1)' USING item.was;
+				ELSE
+					EXECUTE format('UPDATE public.site SET %1$I = (jsonb_populate_record(NULL::public.site, $1)).%1$I WHERE id = $2', item.property) USING item.was, item.site;
+				END IF;
+				INSERT INTO backup_realign_log (scenario, object, old_value, new_value, why)
+				VALUES (kind, backup_realign.object, backup_realign.old_value, backup_realign.new_value, backup_realign.why);
+			END IF;
+		END LOOP;
+		FOR item IN SELECT * FROM backup_realign_stores() AS s WHERE kind = 'omsupply' AND s.old_site IS NOT NULL LOOP
+			object := format('store %s', item.store);
+			old_value := format('site %s', item.old_site);
+			new_value := format('site %s', item.new_site);
+			why := 'it was given to this site since the restored instant; what the site pushes for it would be ignored for good';
+			RETURN NEXT;
+			IF NOT dry_run THEN
+				UPDATE public.store SET site_id = item.new_site WHERE id = item.store;
+				INSERT INTO backup_realign_log (scenario, object, old_value, new_value, why)
+				VALUES (kind, backup_realign.object, backup_realign.old_value, backup_realign.new_value, backup_realign.why);
+			END IF;
+		END LOOP;
+	END IF;
+
+	/* ---- a remote site that was restored is to be initialised anew ---- */
+	IF kind = 'remote' AND backup_realign.sites IS NOT NULL THEN
+		IF to_regclass('public.site') IS NULL THEN
+			RAISE EXCEPTION 'omSupply 2.x does not know how its sites log in: mSupply does'
+				USING HINT = 'Clear the hardware id of the site in mSupply.';
+		END IF;
+		IF backup_realign_pending() THEN
+			RAISE EXCEPTION 'this database was restored itself, and the sites may have the only copy of what is lost here'
+				USING ERRCODE = 'object_not_in_prerequisite_state',
+					  HINT = 'Repair that first, as backup_realign_report() says, and let the sites push again.';
+		END IF;
+		FOREACH n IN ARRAY backup_realign.sites LOOP
+			EXECUTE 'SELECT s.token IS NOT NULL AS token, s.hardware_id FROM public.site AS s WHERE s.id = $1' INTO item USING n::int;
+			IF item IS NULL AND NOT EXISTS (SELECT FROM public.site AS s WHERE s.id = n) THEN
+				RAISE EXCEPTION 'there is no site %', n USING HINT = 'Table "site" has all of them.';
+			END IF;
+			CONTINUE WHEN NOT item.token AND item.hardware_id IS NULL;
+			object := format('site %s, token and hardware_id', n);
+			old_value := format('%s, hardware id %s', CASE WHEN item.token THEN 'a token' ELSE 'no token' END, coalesce(item.hardware_id, 'none'));
+			new_value := 'none';
+			why := 'so that the site can be initialised anew';
+			RETURN NEXT;
+			IF NOT dry_run THEN
+				EXECUTE 'UPDATE public.site SET token = NULL, hardware_id = NULL WHERE id = $1' USING n::int;
+				INSERT INTO backup_realign_log (scenario, object, old_value, new_value, why)
+				VALUES (kind, backup_realign.object, backup_realign.old_value, backup_realign.new_value, backup_realign.why);
+			END IF;
+		END LOOP;
+	END IF;
+
 	/* ---- remote sites of 3.0 push again what they had pushed ---- */
-	IF kind IN ('omsupply', 'both') AND ask_remotes THEN
+	IF kind IN ('omsupply', 'both') AND (ask_remotes OR backup_realign.sites IS NOT NULL) THEN
+		/* those that are known to have pushed, if others are known not to have */
+		asked := backup_realign.sites;
+		IF asked IS NULL AND backup_realign_is_covered(facts.restored_max, backup_realign.lost_until) THEN
+			SELECT coalesce(array_agg(p.site), '{}') INTO asked FROM backup_realign_pushed(facts.restored_max) AS p;
+		END IF;
 		IF facts.line <> 3 OR to_regclass('public.sync_request') IS NULL THEN
 			RAISE EXCEPTION 'this version of omSupply cannot ask remote sites to push again'
 				USING HINT = 'backup_realign_report() tells which sites need their push cursor set back by hand.';
 		END IF;
+		FOREACH n IN ARRAY coalesce(backup_realign.sites, '{}') LOOP
+			IF NOT EXISTS (SELECT FROM public.store AS s WHERE s.site_id = n) THEN
+				RAISE EXCEPTION 'site % cannot be asked: it has no store here', n
+					USING HINT = 'Table "store" tells which site each store belongs to. Name the other sites as "sites".';
+			END IF;
+		END LOOP;
 		FOR item IN
 			SELECT DISTINCT ON (s.site_id) s.site_id, s.id AS store
 			  FROM public.store AS s
 			 WHERE s.site_id <> coalesce((SELECT k.value_int FROM public.key_value_store AS k WHERE k.id::text = 'SETTINGS_SYNC_SITE_ID'), 0)
+			   AND (asked IS NULL OR s.site_id = ANY (asked))
 			 ORDER BY s.site_id, s.id
 		LOOP
 			object := format('sync request for site %s', item.site_id);
@@ -719,12 +1033,46 @@ SELECT 'sync_request', r.id, 'UPSERT', $1, (SELECT k.value_int FROM public.key_v
 	END IF;
 END
 $realign$;
-COMMENT ON FUNCTION backup_realign(pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.int8, pg_catalog.bool, pg_catalog.bool, pg_catalog.bool)
+COMMENT ON FUNCTION backup_realign(pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.int8, pg_catalog.bool, pg_catalog.bool, pg_catalog.bool, pg_catalog.int4[])
 IS 'repair the sync of omSupply after a restore; with dry_run it only tells what it would change';
+
+-- Where recovery ended, as the history of the timeline says; null if it does
+-- not, or must not be read.
+CREATE FUNCTION backup_realign_restored_to()
+RETURNS pg_catalog.text
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $restored$
+DECLARE
+	ended text[];
+	mark record;
+BEGIN
+	PERFORM set_config('search_path', format('pg_catalog, %I, pg_temp', n.nspname), true)
+	   FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace
+	  WHERE e.extname = 'omsupply_backup';
+	BEGIN
+		SELECT regexp_match(l.line, '^\s*\d+\s+([0-9A-Fa-f]+/[0-9A-Fa-f]+)\s+(.*)$') INTO ended
+		  FROM backup_current_incarnation() AS c,
+			   regexp_split_to_table(pg_read_file(format('pg_wal/%s.history', lpad(upper(to_hex(c.timeline)), 8, '0')), 0, 1000000, true), '\n') WITH ORDINALITY AS l (line, n)
+		 WHERE l.line ~ '^\s*\d+\s'
+		 ORDER BY l.n DESC LIMIT 1;
+	EXCEPTION WHEN insufficient_privilege THEN
+		RETURN NULL;
+	END;
+	SELECT m.name, m.marked_at INTO mark FROM backup_marks() AS m
+	 WHERE m.id = substring(ended[2] FROM '^at restore point "mark (.*)"$');
+	RETURN CASE WHEN mark.name IS NOT NULL THEN format('mark "%s" of %s (LSN %s)', mark.name, mark.marked_at, ended[1])
+		   ELSE format('LSN %s, %s', ended[1], ended[2]) END
+	 WHERE ended IS NOT NULL;
+END
+$restored$;
+COMMENT ON FUNCTION backup_realign_restored_to()
+IS 'for backup_realign_report(): to which instant this server was restored';
 
 CREATE FUNCTION backup_realign_report(highest pg_catalog.int8 DEFAULT NULL,
 									  lost_until pg_catalog.timestamptz DEFAULT NULL,
-									  base_dir pg_catalog.text DEFAULT NULL)
+									  base_dir pg_catalog.text DEFAULT NULL,
+									  msupply_at pg_catalog.text DEFAULT NULL)
 RETURNS TABLE (topic pg_catalog.text, finding pg_catalog.text)
 LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -734,23 +1082,32 @@ DECLARE
 	facts record;
 	item record;
 	incarnation record;
+	is_pending bool := false;
 	is_lost bool;
+	then_at timestamptz;
 	files text := backup_realign_report.base_dir;
 	missing bigint := 0;
+	seen bigint;
 BEGIN
 	PERFORM set_config('search_path', format('pg_catalog, %I, pg_temp', e_n.nspname), true)
 	   FROM pg_extension AS e JOIN pg_namespace AS e_n ON e_n.oid = e.extnamespace
 	  WHERE e.extname = 'omsupply_backup';
+	then_at := backup_realign_instant(backup_realign_report.msupply_at);
 	SELECT * INTO facts FROM backup_realign_facts(backup_realign_report.highest, backup_realign_report.lost_until);
 	SELECT * INTO incarnation FROM backup_incarnation;
-	is_lost := facts.known > facts.restored_max AND (incarnation IS NULL OR backup_realign_pending());
+	is_pending := backup_realign_pending();
+	is_lost := facts.known > facts.restored_max AND (incarnation IS NULL OR is_pending);
 	topic := 'restore';
 	IF incarnation IS NULL THEN
 		finding := 'it is not known whether this database was restored: backup_preset_omsupply() was never called in it';
-	ELSIF backup_realign_pending() THEN
+	ELSIF is_pending THEN
 		SELECT format('this database was restored: it belongs to timeline %s of cluster %s, and this is timeline %s of cluster %s',
 					  incarnation.timeline, incarnation.system_identifier, c.timeline, c.system_identifier)
 		  INTO finding FROM backup_current_incarnation() AS c;
+		RETURN NEXT;
+		finding := CASE WHEN incarnation.system_identifier <> (SELECT c.system_identifier FROM backup_current_incarnation() AS c)
+			THEN 'a dump of it was loaded into another cluster'
+			ELSE coalesce('it was restored to ' || backup_realign_restored_to(), 'it is not known to which instant') END;
 	ELSE
 		finding := format('this database was not restored since %s, or that was dealt with', incarnation.accepted_at);
 	END IF;
@@ -778,11 +1135,28 @@ BEGIN
 		RETURN NEXT;
 	END IF;
 
+	/* ---- which scenario, as far as that can be told ---- */
 	topic := 'scenario';
-	finding := CASE WHEN is_lost
+	finding := CASE
+		WHEN is_lost AND then_at IS NOT NULL
+		THEN format('omSupply is older than its remote sites, and mSupply was restored to %s: it is "both" (B.3.4)', then_at)
+		WHEN is_lost AND backup_realign_report.msupply_at IS NOT NULL
+		THEN 'omSupply is older than its remote sites, and mSupply is recent: it is "omsupply" (B.3.2)'
+		WHEN is_lost
 		THEN 'omSupply is older than its remote sites. Is mSupply recent? Then it is "omsupply" (B.3.2). Was mSupply restored, too? Then it is "both" (B.3.4), and "msupply_at" is the instant of its backup'
-		ELSE 'omSupply is not older than its remote sites. Was mSupply restored? Then it is "msupply" (B.3.1). Was a remote site? Then it is "remote" (B.3.3): initialise that site anew' END;
+		WHEN then_at IS NOT NULL
+		THEN format('omSupply is not older than its remote sites, and mSupply was restored to %s: it is "msupply" (B.3.1)', then_at)
+		ELSE 'omSupply is not older than its remote sites. Was mSupply restored? Then it is "msupply" (B.3.1). Was a remote site? Then it is "remote" (B.3.3)' END;
 	RETURN NEXT;
+	IF then_at IS NOT NULL OR (backup_realign_report.msupply_at IS NULL AND is_lost) THEN
+		/* it may have been read by others, further than what is here */
+		SELECT max(v.n) INTO seen FROM (
+			SELECT (p.value->'keys'->>'CENTRAL_SYNC_PULL_CURSOR')::bigint FROM backup_realign_past('omsupply-keys') AS p
+			UNION ALL
+			SELECT k.value_int FROM public.key_value_store AS k WHERE k.id::text = 'CENTRAL_SYNC_PULL_CURSOR') AS v (n);
+		finding := format('if mSupply was restored: it must not number its central records anew. Have its central_change_log go on above %s, which omSupply has seen, and above what any site has seen; and give where it goes on from as "msupply_cursor" if that was not done', coalesce(seen, 0));
+		RETURN NEXT;
+	END IF;
 
 	/* ---- what remote sites pushed that is lost here ---- */
 	topic := 'remote site';
@@ -792,32 +1166,74 @@ BEGIN
 		finding := 'more was written at once than the journal could take: the sites below may not be all';
 		RETURN NEXT;
 	END IF;
-	FOR item IN
-		WITH pieces AS (
-			SELECT w.measured_at, w.value FROM backup_watermark_values('omsupply-journal') AS w
-			 WHERE is_lost AND w.value->>'database' = current_database() AND (w.value->>'max_cursor')::bigint > facts.restored_max),
-		rows AS (
-			SELECT p.measured_at, (r.value->>0)::bigint AS cursor, r.value->>1 AS tab, (r.value->>5)::int AS site, 1 AS count
-			  FROM pieces AS p, jsonb_array_elements(p.value->'rows') AS r
-			 WHERE jsonb_typeof(p.value->'rows') = 'array'
-			UNION ALL
-			SELECT p.measured_at, (s.value->>'max')::bigint, array_to_string(ARRAY(SELECT jsonb_array_elements_text(s.value->'tables')), ', '), (s.value->>'source_site_id')::int, (s.value->>'count')::bigint
-			  FROM pieces AS p, jsonb_array_elements(p.value->'sites') AS s
-			 WHERE jsonb_typeof(p.value->'rows') IS DISTINCT FROM 'array')
-		SELECT r.site, sum(r.count) AS count, min(r.measured_at) AS since, max(r.measured_at) AS until, string_agg(DISTINCT r.tab, ', ') AS tabs
-		  FROM rows AS r
-		 WHERE r.cursor > facts.restored_max
-		   AND r.site IS NOT NULL
-		   AND NOT EXISTS (SELECT FROM public.key_value_store AS k WHERE k.id::text IN ('SETTINGS_SYNC_SITE_ID', 'SETTINGS_SYNC_CENTRAL_SERVER_SITE_ID') AND k.value_int = r.site)
-		 GROUP BY r.site ORDER BY r.site
-	LOOP
+	FOR item IN SELECT * FROM backup_realign_pushed(facts.restored_max) WHERE is_lost LOOP
 		finding := format('site %s: %s changes that came from it between about %s and %s are lost here (%s); it has to push again: %s',
-						  item.site, item.count, item.since, item.until, item.tabs,
+						  item.site, item.changes, item.since, item.until, item.tables,
 						  CASE facts.line WHEN 3 THEN 'ask_remotes => true, or set its push cursor back'
 						  ELSE 'stop it and set SYNC_PUSH_CURSOR_V6 in its table key_value_store back' END);
 		RETURN NEXT;
 	END LOOP;
+	IF is_lost THEN
+		finding := CASE WHEN backup_realign_is_covered(facts.restored_max, backup_realign_report.lost_until)
+			THEN 'others pushed nothing in the lost time'
+			ELSE format('of others that is not known: what they pushed just before the end was not measured (last at %s). Have all push again, unless you know better', facts.known_at) END;
+		RETURN NEXT;
+		finding := 'omSupply does not record which sites pulled: each counts as if it had pulled all';
+		RETURN NEXT;
+	END IF;
 	finding := 'do not initialise a remote site anew before it has pushed again: it may have the only copy';
+	RETURN NEXT;
+
+	/* ---- whether they can log in ---- */
+	topic := 'login';
+	FOR item IN SELECT l.site, string_agg(l.property, ', ' ORDER BY l.property) AS what, bool_or(l.property = 'row') AS is_missing
+				  FROM backup_realign_logins() AS l WHERE facts.line = 3 GROUP BY l.site ORDER BY l.site LOOP
+		finding := CASE WHEN item.is_missing THEN format('site %s was added in the lost time: backup_realign() puts its row into table site again', item.site)
+				   ELSE format('site %s could not log in: its %s changed in the lost time; backup_realign() sets that as it was last', item.site, item.what) END;
+		RETURN NEXT;
+	END LOOP;
+	FOR item IN SELECT * FROM backup_realign_stores() AS s WHERE facts.line = 3 LOOP
+		finding := CASE WHEN item.old_site IS NULL THEN format('store %s of site %s is not here: let omSupply sync with mSupply, which has it, before site %2$s may sync, for what it pushes would be ignored; then have it asked to push again: backup_realign(''omsupply'', false, sites => ''{%2$s}'')', item.store, item.new_site)
+				   ELSE format('store %s belonged to site %s, and here belongs to %s: what that site pushes for it would be ignored; scenario "omsupply" sets it as it was last', item.store, item.new_site, item.old_site) END;
+		RETURN NEXT;
+	END LOOP;
+	IF facts.line = 3 AND is_lost THEN
+		finding := 'a site that cannot log in afterwards got its token after the last measurement: set token and hardware_id of its row in table site to null, and enter its password at the site';
+		RETURN NEXT;
+	END IF;
+
+	/* ---- a remote site that was restored ---- */
+	topic := 'restored site';
+	IF facts.line = 3 AND NOT is_pending THEN
+		FOR item IN
+			WITH v AS (
+				SELECT w.measured_at, (s.value->>'id')::int AS site, s.value->>'hardware_id' AS id
+				  FROM backup_watermark_values('omsupply-secret-sites', greatest(now() - '31 days'::interval, incarnation.accepted_at)) AS w, jsonb_array_elements(w.value->'sites') AS s
+				 WHERE w.value->>'database' = current_database() AND jsonb_typeof(w.value->'sites') = 'array'),
+			steps AS (SELECT v.*, lag(v.id) OVER (PARTITION BY v.site ORDER BY v.measured_at) AS before FROM v)
+			SELECT s.site, max(s.measured_at) AS at FROM steps AS s WHERE s.id <> s.before GROUP BY s.site ORDER BY s.site
+		LOOP
+			finding := format('the hardware id of site %s changed at about %s: it was initialised anew, or moved to another machine', item.site, item.at);
+			RETURN NEXT;
+		END LOOP;
+		/* what comes as it was before, after something newer, is from an old copy */
+		FOR item IN EXECUTE $sql$
+			WITH recent AS (
+				SELECT b.source_site_id AS site, b.table_name, b.record_id, md5(b.data) AS content, b.cursor
+				  FROM public.sync_buffer AS b WHERE b.cursor > (SELECT max(m.cursor) FROM public.sync_buffer AS m) - 20000),
+			marked AS (
+				SELECT r.*, lag(r.content) OVER one AS before, min(r.cursor) OVER (PARTITION BY r.site, r.table_name, r.record_id, r.content) AS first
+				  FROM recent AS r WINDOW one AS (PARTITION BY r.site, r.table_name, r.record_id ORDER BY r.cursor))
+			SELECT m.site, count(DISTINCT (m.table_name, m.record_id)) AS count FROM marked AS m
+			 WHERE m.before <> m.content AND m.first < m.cursor GROUP BY m.site ORDER BY m.site$sql$
+		LOOP
+			finding := format('site %s pushed %s records once more as they had been before newer ones: perhaps it was restored from an old copy (B.3.3)', item.site, item.count);
+			RETURN NEXT;
+		END LOOP;
+	END IF;
+	finding := CASE WHEN is_lost THEN 'if a remote site was restored (B.3.3): first repair this server, and let all sites push again'
+		WHEN facts.line = 3 THEN 'if a remote site was restored from an old copy (B.3.3): stop omSupply there before it syncs, as it would push old records over newer ones. Execute backup_realign(''remote'', false, sites => ''{N}'') here, which clears its token and hardware id. Then empty its database and its app_data, start omSupply there and enter the name and the password of the site: it gets all that this server has of it. What it had not pushed is lost with its machine'
+		ELSE 'if a remote site was restored from an old copy (B.3.3): stop omSupply there before it syncs, as it would push old records over newer ones. Clear the hardware id of the site in mSupply. Then empty its database and its app_data, start omSupply there and enter the name and the password of the site: it gets all that the central servers have of it. What it had not pushed is lost with its machine' END;
 	RETURN NEXT;
 
 	/* ---- what failed since ---- */
@@ -848,7 +1264,7 @@ BEGIN
 	END IF;
 END
 $report$;
-COMMENT ON FUNCTION backup_realign_report(pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text)
+COMMENT ON FUNCTION backup_realign_report(pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.text)
 IS 'in plain words: what a restore did to the sync of omSupply, and what has to be done';
 
 -- For omSupply's setting database.init_sql, which runs before omSupply works.
@@ -957,7 +1373,7 @@ IS 'turn the sync of omSupply on again after a restore';
 REVOKE ALL ON FUNCTION backup_quarantine_state() FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_quarantine_end() FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_release_quarantine() FROM PUBLIC;
-REVOKE ALL ON FUNCTION backup_realign_report(pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_realign_report(pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_on_app_start() FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_realign_accept() FROM PUBLIC;
 REVOKE ALL ON backup_incarnation, backup_realign_log FROM PUBLIC;
@@ -965,5 +1381,12 @@ REVOKE ALL ON FUNCTION backup_current_incarnation() FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_realign_pending() FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_omsupply_line() FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_preset_omsupply(pg_catalog.text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_realign_restored_to() FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_realign_past(pg_catalog.text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_realign_instant(pg_catalog.text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_realign_pushed(pg_catalog.int8) FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_realign_is_covered(pg_catalog.int8, pg_catalog.timestamptz) FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_realign_logins() FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_realign_stores() FROM PUBLIC;
 REVOKE ALL ON FUNCTION backup_realign_facts(pg_catalog.int8, pg_catalog.timestamptz) FROM PUBLIC;
-REVOKE ALL ON FUNCTION backup_realign(pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.timestamptz, pg_catalog.int8, pg_catalog.bool, pg_catalog.bool, pg_catalog.bool) FROM PUBLIC;
+REVOKE ALL ON FUNCTION backup_realign(pg_catalog.text, pg_catalog.bool, pg_catalog.int8, pg_catalog.timestamptz, pg_catalog.text, pg_catalog.int8, pg_catalog.bool, pg_catalog.bool, pg_catalog.bool, pg_catalog.int4[]) FROM PUBLIC;

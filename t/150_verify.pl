@@ -23,11 +23,14 @@ for my $n (1 .. 4)
 	$node->safe_psql('postgres', "CREATE TABLE step_$n AS SELECT $n AS n");
 	push @segment, wait_archived($node);
 }
+$node->safe_psql('postgres', q{SELECT backup_mark('an instant'); INSERT INTO backup_watermark (name, query) VALUES ('value', 'SELECT 1 AS n')});
+$node->poll_query_until('postgres', q{SELECT measured_at IS NOT NULL FROM backup_watermark_state}) or die 'not measured';
+$node->safe_psql('postgres', 'DELETE FROM backup_watermark');
+$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_ls_dir('omsupply_backup.notes')}) or die 'not noted';
 $node->safe_psql('postgres', "CREATE TABLE second AS $random FROM generate_series(1, 130000) n");
 my $two = $node->safe_psql('postgres', q{SELECT backup_now('two')});
 wait_archived($node);
 my $dir = $repo->{dir};
-
 sub copy_of
 {
 	my ($name) = @_;
@@ -192,6 +195,28 @@ flip((packs($r))[0], 9000);
 ($status, $v) = verify($r, '--repair-from', $worse->{dir}, '--repair');
 is("$status $v->{problems}", '1 1', 'a damaged copy repairs nothing');
 ok(-e((packs($r))[0]) && !$v->{damage}[0]{good_copy}, 'and the damaged pack stays');
+
+# marks and watermarks
+$r = copy_of('marks');
+my ($point) = glob "$r->{dir}/marks/points/*";
+my ($value) = glob "$r->{dir}/marks/watermarks/value/*";
+flip($point, 90);
+PostgreSQL::Test::Utils::system_or_bail('truncate', '-s', '70', $value);
+# a good object under the name of another
+my $alias = $point =~ s/-[0-9a-f]{8}$/-00000000/r;
+PostgreSQL::Test::Utils::system_or_bail('cp', (glob "$good->{dir}/marks/points/*")[0], $alias);
+($status, $v) = verify($r);
+is("$status $v->{problems}", '1 3', 'damaged marks and watermarks are found');
+is_deeply([ sort map { "$_->{kind} $_->{object}" } @{ $v->{damage} } ], [ sort map { 'mark ' . name_in($r, $_) } $point, $value, $alias ], 'each is named');
+is($v->{marks_total}, $v->{marks}, 'all of them are read');
+cmp_ok($v->{marks}, '>=', 3, 'and counted');
+($status, $v) = verify($r, '--repair-from', $good->{dir}, '--repair');
+is("$status $v->{problems}", '1 1', 'they are repaired from a copy, but for what it has not');
+is(slurp_file("$r->{dir}/$_"), slurp_file("$good->{dir}/$_"), "$_ is what it was") for map { name_in($r, $_) } $point, $value;
+unlink $alias;
+is((verify($r))[0], 0, 'verify finds nothing more');
+
+$r = copy_of('repair');
 program_fails([ 'verify', '--repair-from', $r->{dir} ], 1, qr/is the repository itself/, 'from itself', $r);
 my $other = new_repository('other');
 my ($other_status, $other_out, $other_err) = program($r, 'verify', '--repair-from', $other->{dir});

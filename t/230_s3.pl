@@ -4,66 +4,32 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
+use Cloud;
 use IO::Socket::INET;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
+use Time::HiRes qw(usleep);
 
 ok($ENV{OMB_S3_PORT}, 'scripts/prove.sh has started an S3 server') or BAIL_OUT('no S3 server');
-my $suite = "$ENV{OMB_BIN}/cloudsuite";
 my $base = PostgreSQL::Test::Utils::tempdir('s3');
-my ($rules, $log) = ("$base/rules", "$base/log");
 my $certificates = $ENV{OMB_S3_CERTIFICATES};
 
 sub write_credentials
 {
 	my ($path, $id, $secret, $token) = @_;
-	unlink $path;
-	append_to_file($path, "# keys of a test\naccess_key_id=$id\nsecret_access_key=$secret\n"
-		  . (defined $token ? "session_token=$token\n" : ''));
-	chmod 0600, $path or die "$path: $!";
-	return $path;
+	return write_private($path, '# keys of a test', "access_key_id=$id", "secret_access_key=$secret", defined $token ? "session_token=$token" : ());
 }
 
 my $keys = write_credentials("$base/keys", $ENV{OMB_S3_ACCESS_KEY_ID}, $ENV{OMB_S3_SECRET_ACCESS_KEY});
-my %server = (
+%Cloud::server = (
 	OMB_S3_ENDPOINT => "http://127.0.0.1:$ENV{OMB_S3_PORT}",
 	OMB_S3_BUCKET => 'test',
 	OMB_S3_PREFIX => 'some/prefix',
 	OMB_S3_CREDENTIALS => $keys);
 
-# Run cloudsuite; returns exit status and what it says.
-sub s3
-{
-	my ($other, @args) = @_;
-	my $out = '';
-	my %with = (%ENV, %server, %$other);
-	delete $with{$_} for grep { !defined $with{$_} } keys %with;
-	local %ENV = %with;
-	my $h = IPC::Run::start([ $suite, @args ], '<', \undef, '>&', \$out, IPC::Run::timeout(180));
-	IPC::Run::finish($h);
-	return ($? & 127 ? 'signal ' . ($? & 127) : $? >> 8, $out);
-}
-
-sub s3_ok
-{
-	my ($other, $args, $name) = @_;
-	my ($status, $out) = s3($other, @$args);
-	is($status, 0, $name) or diag($out);
-	return $out;
-}
-
-sub s3_fails
-{
-	my ($other, $args, $pattern, $name) = @_;
-	my ($status, $out) = s3($other, @$args);
-	is($status, 1, "$name: it fails");
-	like($out, $pattern, "$name: it says why");
-	unlike($out, qr/\Q$ENV{OMB_S3_SECRET_ACCESS_KEY}\E/, "$name: it shows no secret");
-	return $out;
-}
+@Cloud::secrets = ($ENV{OMB_S3_SECRET_ACCESS_KEY});
 
 sub wait_port
 {
@@ -78,34 +44,34 @@ sub wait_port
 
 # ---- the contract ----
 
-s3_ok({}, ['create'], 'a bucket');
-my $out = s3_ok({}, ['suite'], 'the contract of stores');
+suite_ok({}, ['create'], 'a bucket');
+my $out = suite_ok({}, ['suite'], 'the contract of stores');
 unlike($out, qr/^not ok/m, 'nothing of it fails');
 like($out, qr/^1\.\.\d{2,}$/m, 'all of it was run');
-s3_ok({ OMB_S3_PREFIX => '' }, [ 'put', 'top', 10 ], 'without a prefix');
-s3_ok({}, [ 'put', 'has space+plus%/name', 10 ], 'a name that has to be encoded');
-like(s3_ok({}, ['list'], 'list'), qr{^has space\+plus%/name 10$}m, 'it is listed as it is');
-s3_ok({}, [ 'get', 'has space+plus%/name', 10 ], 'and read');
-s3_ok({ OMB_S3_STORAGE_CLASS => 'STANDARD_IA' }, [ 'put', 'ia', 100 ], 'a storage class');
-s3_fails({ OMB_S3_STORAGE_CLASS => 'BOGUS' }, [ 'put', 'bogus', 100 ], qr/server answered 400/, 'one that is not known');
+suite_ok({ OMB_S3_PREFIX => '' }, [ 'put', 'top', 10 ], 'without a prefix');
+suite_ok({}, [ 'put', 'has space+plus%/name', 10 ], 'a name that has to be encoded');
+like(suite_ok({}, ['list'], 'list'), qr{^has space\+plus%/name 10$}m, 'it is listed as it is');
+suite_ok({}, [ 'get', 'has space+plus%/name', 10 ], 'and read');
+suite_ok({ OMB_S3_STORAGE_CLASS => 'STANDARD_IA' }, [ 'put', 'ia', 100 ], 'a storage class');
+suite_fails({ OMB_S3_STORAGE_CLASS => 'BOGUS' }, [ 'put', 'bogus', 100 ], qr/server answered 400/, 'one that is not known');
 my %sse = (OMB_S3_ENCRYPTION => 'aws:kms', OMB_S3_KMS_KEY_ID => 'testkey-1');
-s3_ok(\%sse, [ 'put', 'sse', 9_000_000 ], 'encryption by the server, in parts');
-s3_ok({}, [ 'get', 'sse', 9_000_000 ], 'is read as other objects are');
+suite_ok(\%sse, [ 'put', 'sse', 9_000_000 ], 'encryption by the server, in parts');
+suite_ok({}, [ 'get', 'sse', 9_000_000 ], 'is read as other objects are');
 
 # ---- who may ----
 
-s3_fails({ OMB_S3_CREDENTIALS => write_credentials("$base/wrong", $ENV{OMB_S3_ACCESS_KEY_ID}, 'wrong') },
+suite_fails({ OMB_S3_CREDENTIALS => write_credentials("$base/wrong", $ENV{OMB_S3_ACCESS_KEY_ID}, 'wrong') },
 	[ 'put', 'x', 1 ], qr/403 SignatureDoesNotMatch\nhint: Check the access key/, 'a wrong secret');
-s3_fails({ OMB_S3_CREDENTIALS => write_credentials("$base/nobody", 'NOBODY', 'wrong') },
+suite_fails({ OMB_S3_CREDENTIALS => write_credentials("$base/nobody", 'NOBODY', 'wrong') },
 	[ 'get', 'x', 1 ], qr/403 InvalidAccessKeyId\nhint: Check the access key/, 'a key that is not known');
-s3_fails({ OMB_S3_CREDENTIALS => "$base/none" }, [ 'put', 'x', 1 ], qr/could not read credentials file/, 'no file');
+suite_fails({ OMB_S3_CREDENTIALS => "$base/none" }, [ 'put', 'x', 1 ], qr/could not read credentials file/, 'no file');
 chmod 0644, "$base/wrong";
-s3_fails({ OMB_S3_CREDENTIALS => "$base/wrong" }, [ 'put', 'x', 1 ], qr/refused: .* can be read by others/, 'an open file');
-s3_fails({ OMB_S3_BUCKET => 'missing' }, [ $_, 'x', 1 ], qr/^failed: .*NoSuchBucket/, "no bucket, $_") for qw(put get list);
+suite_fails({ OMB_S3_CREDENTIALS => "$base/wrong" }, [ 'put', 'x', 1 ], qr/refused: .* can be read by others/, 'an open file');
+suite_fails({ OMB_S3_BUCKET => 'missing' }, [ $_, 'x', 1 ], qr/^failed: .*NoSuchBucket/, "no bucket, $_") for qw(put get list);
 my %none = (OMB_S3_CREDENTIALS => undef);
-s3_ok({ %none, AWS_ACCESS_KEY_ID => $ENV{OMB_S3_ACCESS_KEY_ID}, AWS_SECRET_ACCESS_KEY => $ENV{OMB_S3_SECRET_ACCESS_KEY} },
+suite_ok({ %none, AWS_ACCESS_KEY_ID => $ENV{OMB_S3_ACCESS_KEY_ID}, AWS_SECRET_ACCESS_KEY => $ENV{OMB_S3_SECRET_ACCESS_KEY} },
 	['list'], 'keys from the environment');
-s3_fails(\%none, ['list'], qr/there are no S3 credentials/, 'none there');
+suite_fails(\%none, ['list'], qr/there are no S3 credentials/, 'none there');
 
 # ---- the permissions that README.md names ----
 
@@ -122,33 +88,33 @@ sub allow
 		  . "\"Action\": [ $actions ], \"Resource\": \"arn:aws:s3:::$part->[1]\" }";
 	}
 	append_to_file($file, '{ "Version": "2012-10-17", "Statement": [' . join(',', @statements) . '] }');
-	s3_ok({}, [ 'policy', $file ], "the policy allows $on_bucket $on_objects");
+	suite_ok({}, [ 'policy', $file ], "the policy allows $on_bucket $on_objects");
 	return;
 }
 my %guest = (OMB_S3_PREFIX => 'guest',
 	OMB_S3_CREDENTIALS => write_credentials("$base/guest", 'GUESTGUESTGUESTGUEST', $ENV{OMB_S3_SECRET_ACCESS_KEY}));
 allow('ListBucket ListBucketMultipartUploads', 'GetObject PutObject DeleteObject AbortMultipartUpload ListMultipartUploadParts');
-unlike(s3_ok(\%guest, ['suite'], 'the contract, with these permissions'), qr/^not ok/m, 'nothing of it fails');
-s3_fails({ %guest, OMB_S3_PREFIX => 'other' }, [ 'put', 'x', 1 ], qr/403 AccessDenied\nhint: The key needs/, 'another prefix');
-s3_ok(\%guest, [ 'put', 'mine', 1000 ], 'an object to read');
+unlike(suite_ok(\%guest, ['suite'], 'the contract, with these permissions'), qr/^not ok/m, 'nothing of it fails');
+suite_fails({ %guest, OMB_S3_PREFIX => 'other' }, [ 'put', 'x', 1 ], qr/403 AccessDenied\nhint: The key needs/, 'another prefix');
+suite_ok(\%guest, [ 'put', 'mine', 1000 ], 'an object to read');
 allow('ListBucket', 'GetObject');
-s3_ok(\%guest, [ 'get', 'mine', 1000 ], 'reading needs less');
-like(s3_ok(\%guest, ['list'], 'listing needs less'), qr{^b/two/x 7$}m, 'and shows all');
-s3_fails(\%guest, [ 'get', 'none', 1 ], qr/^not_found/, 'what is absent is known to be');
-s3_fails(\%guest, [ 'put', 'x', 1 ], qr/403 AccessDenied\nhint: The key needs/, 'writing is refused');
+suite_ok(\%guest, [ 'get', 'mine', 1000 ], 'reading needs less');
+like(suite_ok(\%guest, ['list'], 'listing needs less'), qr{^b/two/x 7$}m, 'and shows all');
+suite_fails(\%guest, [ 'get', 'none', 1 ], qr/^not_found/, 'what is absent is known to be');
+suite_fails(\%guest, [ 'put', 'x', 1 ], qr/403 AccessDenied\nhint: The key needs/, 'writing is refused');
 allow('ListBucketMultipartUploads', 'GetObject');
-s3_fails(\%guest, [ 'get', 'none', 1 ], qr/^failed: .*403 AccessDenied/, 'without listing absence is not proven');
+suite_fails(\%guest, [ 'get', 'none', 1 ], qr/^failed: .*403 AccessDenied/, 'without listing absence is not proven');
 
 # ---- the clock ----
 
-s3_ok({ OMB_CLOUD_CLOCK_OFFSET => 3600 }, [ 'put', 'early', 10 ], 'a clock that is an hour early');
-s3_ok({ OMB_CLOUD_CLOCK_OFFSET => -3600 }, [ 'get', 'early', 10 ], 'and late, where HEAD gives no reason');
+suite_ok({ OMB_CLOUD_CLOCK_OFFSET => 3600 }, [ 'put', 'early', 10 ], 'a clock that is an hour early');
+suite_ok({ OMB_CLOUD_CLOCK_OFFSET => -3600 }, [ 'get', 'early', 10 ], 'and late, where HEAD gives no reason');
 
 # ---- certificates ----
 
 my %tls = (OMB_S3_ENDPOINT => "https://s3.localhost:$ENV{OMB_S3_TLS_PORT}", OMB_S3_CA_FILE => "$certificates/ca.pem");
-s3_ok({ %tls, OMB_S3_STYLE => $_ }, [ 'put', "tls-$_", 1000 ], "TLS, bucket in the $_") for qw(path virtual);
-s3_fails({ OMB_S3_ENDPOINT => $tls{OMB_S3_ENDPOINT} }, [ 'put', 'x', 1 ],
+suite_ok({ %tls, OMB_S3_STYLE => $_ }, [ 'put', "tls-$_", 1000 ], "TLS, bucket in the $_") for qw(path virtual);
+suite_fails({ OMB_S3_ENDPOINT => $tls{OMB_S3_ENDPOINT} }, [ 'put', 'x', 1 ],
 	qr/could not verify the certificate.*\nhint:/, 'an authority that is not known');
 for my $kind (qw(wronghost expired))
 {
@@ -156,46 +122,35 @@ for my $kind (qw(wronghost expired))
 	my $tls_server = IPC::Run::start([ 'openssl', 's_server', '-accept', "127.0.0.1:$port", '-www', '-quiet',
 		'-cert', "$certificates/$kind.pem", '-key', "$certificates/$kind.key" ], '<', \undef, '>', '/dev/null', '2>', '/dev/null');
 	wait_port($port);
-	s3_fails({ %tls, OMB_S3_ENDPOINT => "https://s3.localhost:$port" }, [ 'put', 'x', 1 ],
+	suite_fails({ %tls, OMB_S3_ENDPOINT => "https://s3.localhost:$port" }, [ 'put', 'x', 1 ],
 		qr/could not verify the certificate/, "certificate: $kind");
 	$tls_server->kill_kill;
 }
 
 # ---- the network ----
 
-s3_fails({ OMB_S3_ENDPOINT => 'http://nowhere.invalid', OMB_CLOUD_TRIES => 2 }, [ 'put', 'x', 1 ],
+suite_fails({ OMB_S3_ENDPOINT => 'http://nowhere.invalid', OMB_CLOUD_TRIES => 2 }, [ 'put', 'x', 1 ],
 	qr/could not find the address .*\ndetail: Gave up after 2 attempts/, 'no such server');
-s3_fails({ OMB_S3_ENDPOINT => 'http://127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port(), OMB_CLOUD_TRIES => 2 },
+suite_fails({ OMB_S3_ENDPOINT => 'http://127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port(), OMB_CLOUD_TRIES => 2 },
 	[ 'put', 'x', 1 ], qr/could not connect to server/, 'nobody there');
 
-append_to_file($rules, '');
-append_to_file($log, '');
-my $proxy = IPC::Run::start([ $^X, "$FindBin::RealBin/faultproxy.pl", "$base/port", $ENV{OMB_S3_PORT}, $rules, $log ],
-	'<', \undef, '>', '/dev/null');
-for (1 .. 600) { last if -e "$base/port"; usleep(50_000); }
-my %proxy = (OMB_S3_ENDPOINT => 'http://127.0.0.1:' . slurp_file("$base/port"), OMB_CLOUD_TRIES => 4);
-
-# Do something with these rules; the requests that were made.
-sub with_rules
-{
-	my (@lines) = @_;
-	for my $content ([ $rules, join '', map { "$_\n" } @lines ], [ $log, '' ])
-	{
-		open my $f, '>', $content->[0] or die $!;
-		print $f $content->[1];
-		close $f;
-	}
-	return;
-}
-sub requests { return scalar split /\n/, slurp_file($log) }
-
-with_rules();
+my %proxy = (OMB_S3_ENDPOINT => 'http://127.0.0.1:' . start_proxy($base, $ENV{OMB_S3_PORT}), OMB_CLOUD_TRIES => 4);
 my $size = 20_000_000;
-s3_ok(\%proxy, [ 'put', 'whole', $size ], 'an object through the proxy');
+suite_ok(\%proxy, [ 'put', 'whole', $size ], 'an object through the proxy');
 
-# What passes leaves no trace but the time it took.
-my $n = 0;
-for my $case (
+# Each upload in one request, and in parts; rules about parts only for those.
+sub in_sizes
+{
+	my @cases;
+	for my $case (@_)
+	{
+		my ($rule, $action, @more) = @$case;
+		push @cases, [ $rule, $action, 1000, @more ] if $action eq 'put' && $rule !~ /skip|POST/;
+		push @cases, [ $rule, $action, $size, @more ];
+	}
+	return @cases;
+}
+failures_pass(\%proxy, in_sizes(
 	[ 'status=503:SlowDown times=2', 'put' ],
 	[ 'status=500:InternalError times=2', 'put' ],
 	[ 'status=429:TooManyRequests times=1', 'put' ],
@@ -224,27 +179,8 @@ for my $case (
 	[ 'truncate=20 times=2 method=GET', 'list' ],
 	[ 'inner=SlowDown times=2 method=GET', 'list' ],
 	[ 'status=503:ServiceUnavailable times=1 method=DELETE', 'remove' ],
-	[ 'lost-reply times=1 method=DELETE', 'remove' ])
-{
-	my ($rule, $action) = @$case;
-	for my $bytes ($action eq 'put' ? (1000, $size) : ($size))
-	{
-		my $name = $action =~ /put|remove/ ? 'new' . ++$n : 'whole';
-		with_rules();
-		s3_ok(\%proxy, [ 'put', $name, $bytes ], 'an object to be removed') if $action eq 'remove';
-		with_rules($rule);
-		s3_ok({ %proxy, OMB_CLOUD_STALL => 2 }, [ $action, $name, $bytes ], "$action of $bytes bytes, $rule");
-		my $seen = slurp_file($log);
-		my ($word) = $rule =~ /^(\S+)/;
-		like($seen, qr/ \Q$word\E$/m, 'that did happen') unless $bytes < 7_000_000 && $rule =~ /skip|POST/;
-		with_rules();
-		if ($action eq 'put') { s3_ok(\%proxy, [ 'get', $name, $bytes ], 'it is whole'); }
-		if ($action eq 'remove') { s3_fails(\%proxy, [ 'get', $name, $bytes ], qr/^not_found/, 'it is gone'); }
-	}
-}
-
-# What does not pass is given up, in words, with nothing stored.
-for my $case (
+	[ 'lost-reply times=1 method=DELETE', 'remove' ]));
+failures_end(\%proxy, in_sizes(
 	[ 'status=503:SlowDown', 'put', qr/503( SlowDown.*)?\ndetail: Gave up after 4 attempts/ ],
 	[ 'inner=InternalError method=P', 'put', qr/200 InternalError.*\ndetail: Gave up after 4 attempts/ ],
 	[ 'reset-up=500 method=P', 'put', qr/lost the connection.*\ndetail: Gave up after 4 attempts/ ],
@@ -254,28 +190,15 @@ for my $case (
 	[ 'status=404:Nothing', 'get', qr/^failed: .*404 Nothing/ ],
 	[ 'wrong-range skip=1 method=GET', 'get', qr/other bytes than asked for/ ],
 	[ 'truncate=0 method=GET', 'get', qr/detail: Gave up after 4 attempts/ ],
-	[ 'inner=InternalError method=GET', 'list', qr/InternalError/ ])
-{
-	my ($rule, $action, $pattern) = @$case;
-	for my $bytes ($action eq 'put' ? (1000, $size) : ($size))
-	{
-		my $name = $action eq 'put' ? 'not' . ++$n : 'whole';
-		with_rules($rule);
-		s3_fails({ %proxy, OMB_CLOUD_STALL => 2 }, [ $action, $name, $bytes ], $pattern, "$action of $bytes bytes, $rule");
-		cmp_ok(requests(), '<', 20, 'it does not spin');
-		with_rules();
-		s3_fails(\%proxy, [ 'get', $name, $bytes ], qr/^not_found/, 'nothing was stored') if $action eq 'put';
-	}
-}
-like(s3_ok({}, [ 'sweep', 0 ], 'sweep'), qr/^swept \d+$/m, 'what was left of uploads can be swept');
-like(s3_ok({}, [ 'sweep', 0 ], 'sweep'), qr/^swept 0$/m, 'then nothing is left');
+	[ 'inner=InternalError method=GET', 'list', qr/InternalError/ ]));
+like(suite_ok({}, [ 'sweep', 0 ], 'sweep'), qr/^swept \d+$/m, 'what was left of uploads can be swept');
+like(suite_ok({}, [ 'sweep', 0 ], 'sweep'), qr/^swept 0$/m, 'then nothing is left');
 
 # New keys are taken from the file when the old ones are refused.
 with_rules('status=403:ExpiredToken times=1');
-s3_fails(\%proxy, [ 'list' ], qr/403 ExpiredToken.*\nhint: .* expired/, 'expired keys, no new ones');
+suite_fails(\%proxy, [ 'list' ], qr/403 ExpiredToken.*\nhint: .* expired/, 'expired keys, no new ones');
 with_rules();
 write_credentials("$base/changing", $ENV{OMB_S3_ACCESS_KEY_ID}, 'old');
 PostgreSQL::Test::Utils::system_or_bail('cp', '-p', $keys, "$base/next");
-s3_ok({ %proxy, OMB_S3_CREDENTIALS => "$base/changing" }, [ 'renew', "$base/next" ], 'with new ones in the file it goes on');
-$proxy->kill_kill;
+suite_ok({ %proxy, OMB_S3_CREDENTIALS => "$base/changing" }, [ 'renew', "$base/next" ], 'with new ones in the file it goes on');
 done_testing();

@@ -325,14 +325,20 @@ verifies($copy, 'the copy verifies');
 
 # ---- the extension goes ----
 
+my $workers = sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'omsupply_backup mirror'});
+sql(q{BEGIN; DROP EXTENSION omsupply_backup; ROLLBACK});
+is(sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'omsupply_backup mirror'}), $workers, 'dropping it, rolled back, is nothing');
+my $dropped = sql('SELECT extract(epoch FROM clock_timestamp())');
 sql(q{DROP EXTENSION omsupply_backup});
-$node->reload;
+# at commit, and not before; not with the next look at the tables, either
 wait_until_gone();
 sub wait_until_gone
 {
 	my $gone = $node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'omsupply_backup mirror'});
 	return ok($gone, 'without the extension there are no targets');
 }
+# the scheduler looks by itself every five minutes
+cmp_ok(sql('SELECT extract(epoch FROM clock_timestamp())') - $dropped, '<', 120, 'that was noticed at once');
 is(sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'omsupply_backup launcher'}) ne '', 1, 'the launcher is well');
 unlike(slurp_file($node->logfile), qr/PANIC|server process .* was terminated/, 'no server process died');
 $node->stop;

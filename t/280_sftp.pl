@@ -62,6 +62,28 @@ is_deeply([ glob "$data/tmp/*" ], [], 'no temporary file is left');
 append_to_file("$data/tmp/old", 'left');
 like(sftp_ok({}, [ 'sweep', 3600 ], 'sweep'), qr/^swept 0$/m, 'what is written to is not swept');
 like(sftp_ok({}, [ 'sweep', 0 ], 'sweep'), qr/^swept 1$/m, 'what was left is');
+# Whose clock is whose: this machine's is an hour ahead, or behind.
+for my $seconds (3600, -3600)
+{
+	unlink "$base/clock";
+	append_to_file("$base/clock", pack 'q', $seconds);
+	local %ENV = (%ENV, LD_PRELOAD => "$ENV{OMB_BIN}/clockshim.so", OMB_CLOCK_FILE => "$base/clock", ASAN_OPTIONS => 'verify_asan_link_order=0');
+	my $rows = decode_json(program_ok([ 'mirror', '--probe', '--to', url(), '--credentials-to', $key, '--json' ], "a clock off by $seconds s"));
+	my ($row) = grep { $_->{operation} eq 'clock' } @$rows;
+	my $other = $seconds > 0 ? 'behind' : 'ahead of';
+	like("$row->{result} $row->{found}", qr/^warning the clock of the server is 3[56]\d\d seconds \Q$other\E/, 'is told');
+	append_to_file("$data/tmp/new", 'new');
+	append_to_file("$data/tmp/old", 'old');
+	utime time - 1800, time - 1800, "$data/tmp/old";
+	like(sftp_ok({}, [ 'sweep', 900 ], 'sweep'), qr/^swept 1$/m, 'files are as old as the server says');
+	ok(-e "$data/tmp/new", 'what is new stays');
+	utime time - 1800, time - 1800, "$data/tmp/new";
+	# where no file can be made the newest one tells
+	chmod 0500, "$data/tmp";
+	like(sftp_ok({}, [ 'sweep', 900 ], 'sweep'), qr/^swept 0$/m, 'without leave to write nothing is thought to be old');
+	chmod 0700, "$data/tmp";
+	like(sftp_ok({}, [ 'sweep', 900 ], 'sweep'), qr/^swept 1$/m, 'with it again it is');
+}
 symlink '/etc/passwd', "$data/link";
 unlike(sftp_ok({}, ['list'], 'list'), qr/link/, 'a link is no object');
 unlink "$data/link";

@@ -109,6 +109,8 @@ $copy->safe_psql('postgres', q{INSERT INTO t VALUES (100); SELECT backup_mark('n
 wait_archived($copy);
 ok($copy->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_ls_dir('omsupply_backup.notes')}), 'noted by the server that took over');
 my $new_backup = $copy->safe_psql('postgres', 'SELECT backup_now()');
+$copy->safe_psql('postgres', q{SELECT pg_switch_wal(); INSERT INTO t VALUES (102); SELECT backup_mark('behind the backup'); INSERT INTO t VALUES (103)});
+$copy->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_ls_dir('omsupply_backup.notes')}) or die;
 wait_archived($copy);
 $copy->stop;
 ($rows, my $again) = rows_of('again', $repo, '--target-mark', 'while away');
@@ -119,8 +121,26 @@ is($rows, '{1,2,3,4,5,100}', 'a mark on the newer timeline');
 $again->stop;
 program_fails([ 'restore', '--pgdata', $target, '--target-mark', 'while away', '--backup', $new_backup ], 1, qr/ended after the target/, 'a backup from after the mark', $repo);
 
-# a mark whose WAL never came
+# expire: marks go with the instants that can be restored
 $node->stop;
+my $small = { dir => PostgreSQL::Test::Utils::tempdir('small') . '/r', key => $repo->{key} };
+PostgreSQL::Test::Utils::system_or_bail('cp', '-a', $repo->{dir}, $small->{dir});
+my $all = @{ marks() };
+my $plan = decode_json(program_ok([ 'expire', '--keep-last', '1', '--dry-run', '--json' ], 'expire --dry-run', $small));
+my %verdict = map { ($_->{reason} =~ /^"(.*?)": /)[0] => $_ } grep { $_->{object} eq 'mark' } @{ $plan->{verdicts} };
+is($verdict{'while away'}{verdict}, 'drop', 'a mark that no backup leads to any more');
+is($verdict{'while away'}{reason}, '"while away": no kept backup leads to it', 'is told with its reason');
+is($verdict{'behind the backup'}{verdict}, 'keep', 'one in the window is kept');
+like($verdict{'behind the backup'}{reason}, qr/^"behind the backup": follows backup "$new_backup"/, 'with its reason');
+is(@{ decode_json(program_ok([ 'list', '--marks', '--json' ], 'list', $small)) }, $all, 'a dry run removes none');
+program_ok([ 'expire', '--keep-last', '1' ], 'expire', $small);
+my %left = map { $_->{name} => 1 } @{ decode_json(program_ok([ 'list', '--marks', '--json' ], 'list', $small)) };
+ok($left{'behind the backup'} && !$left{'while away'} && !$left{'mSupply backup 7'}, 'expire removes what it told');
+($rows, $again) = rows_of('small', $small, '--target-mark', 'behind the backup');
+is($rows, '{1,2,3,4,5,100,101,102}', 'the mark that stayed can be restored to');
+$again->stop;
+
+# a mark whose WAL never came
 my ($object) = glob "$repo->{dir}/marks/points/$second*";
 for my $file (glob "$repo->{dir}/wal/00000002/*/*") { unlink $file if $file =~ m{/00000002[0-9A-F]{16}-}; }
 program_fails([ 'restore', '--pgdata', $target, '--target-mark', 'new timeline' ], 1, qr/mark "new timeline" at LSN \S+ cannot be reached: the archived WAL ends before/, 'a mark whose WAL is missing', $repo);

@@ -51,11 +51,53 @@ is_deeply([ map { $_->{value}{before} } (listed('answer'))[0, -1] ], [ undef, 42
 is(sql(q{SELECT count(*) FROM backup_watermark_values('answer') WHERE value->>'n' = '42'}), scalar(listed('answer')), 'in SQL, too');
 is(sql(q{SELECT count(*) FROM backup_watermark_values(NULL, now() + '1 day')}), 0, 'from a time on');
 isnt($node->psql('central', q{INSERT INTO backup_watermark (name, query) VALUES ('a/b', 'SELECT 1')}), 0, 'a name must be one');
+
+# a value that stays is written once: a server without work makes no WAL of it
+sql(q{DELETE FROM backup_watermark; DELETE FROM backup_watermark_state;
+CREATE FUNCTION told(what text, n int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RAISE LOG ''measured %'', what; IF n < 0 THEN RAISE EXCEPTION ''broken''; END IF; RETURN n; END';
+GRANT SELECT ON t TO PUBLIC;
+INSERT INTO backup_watermark (name, query, "interval") VALUES ('same', 'SELECT public.told(''same'', n) FROM public.t', '1 second'),
+	('broken', 'SELECT public.told(''broken'', -1)', '1 second'),
+	('our-secret', 'SELECT public.told(''secret'', 7) AS pin', '1 second')});
+sub measured { my ($what) = @_; return scalar(() = slurp_file($node->logfile) =~ /LOG:  measured $what$/mg); }
+sub await_more
+{
+	my ($more) = @_;
+	my %from = map { $_ => measured($_) } qw(same broken secret);
+	for my $what (keys %from)
+	{
+		for (1 .. 3000) { last if measured($what) >= $from{$what} + $more; select undef, undef, undef, 0.1; }
+		cmp_ok(measured($what), '>=', $from{$what} + $more, "$what is measured again");
+	}
+	return;
+}
+$node->poll_query_until('central', q{SELECT count(*) = 3 FROM backup_watermark_state}) or die;
+my $rows = sql('SELECT name, xmin, value, error FROM backup_watermark_state ORDER BY name');
+await_more(4);
+is(sql('SELECT name, xmin, value, error FROM backup_watermark_state ORDER BY name'), $rows, 'what stays as it is is not written again, and neither is an error');
+like($rows, qr/^broken\|\d+\|\|broken\nour-secret\|\d+\|\{"hash": "[0-9a-f]{16}"\}\|\nsame\|\d+\|\{"told": 42\}\|$/, 'of what is secret the table has a hash');
+sql('UPDATE t SET n = 43');
+$node->poll_query_until('central', q{SELECT value->>'told' = '43' FROM backup_watermark_state WHERE name = 'same'}) or die;
+ok(1, 'what changes is');
+$node->poll_query_until('central', q{SELECT count(*) = 0 FROM pg_ls_dir('omsupply_backup.notes')}) or die;
+my @noted = map { $_->{value}{told} } listed('same');
+is_deeply([ map { $noted[$_] } grep { $_ == 0 || $noted[$_] != $noted[ $_ - 1 ] } 0 .. $#noted ], [ 42, 43 ], 'the repository has the values');
+cmp_ok(scalar(@noted), '<', measured('same'), 'and not one for each time');
+is((listed('our-secret'))[-1]{value}, undef, 'what is secret is not shown');
+is(sql(q{SELECT value->>'pin' FROM backup_watermark_values('our-secret') LIMIT 1}), 7, 'but to a superuser');
 sql('DELETE FROM backup_watermark');
 
 # the preset finds out the version; the two lines side by side
 isnt($node->psql('central', 'SELECT backup_preset_omsupply()', stderr => \$err), 0, 'a database without omSupply');
 like($err, qr/database "central" has no tables of omSupply/, 'is told');
+sub await_journal
+{
+	my ($more) = @_;
+	my $from = measured('journal');
+	for (1 .. 3000) { last if measured('journal') >= $from + $more; select undef, undef, undef, 0.1; }
+	cmp_ok(measured('journal'), '>=', $from + $more, 'the journal is measured again');
+	return;
+}
 for my $line (3, 2)
 {
 	my $before = listed('omsupply-journal');
@@ -78,6 +120,15 @@ for my $line (3, 2)
 	my $journal = sub { my @all = listed('omsupply-journal'); return @all[ $before .. $#all ]; };
 	is_deeply([ map { $_->[0] } map { @{ $_->{value}{rows} } } $journal->() ], [ 1 .. 5 ], 'the journal has the rows');
 	is(scalar(my @pieces = $journal->()), 1, 'and nothing when there is nothing new');
+	# until its own writing of before is behind it, too
+	measure($node, 'central') for 1 .. 2;
+	sql(q{CREATE OR REPLACE FUNCTION told(what text, n int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RAISE LOG ''measured %'', what; RETURN n; END'});
+	sql(q{UPDATE backup_watermark SET "interval" = '1 second' WHERE name = 'omsupply-journal'; UPDATE backup_watermark SET query = query || ', public.told(''journal'', 1)' WHERE name = 'omsupply-journal'});
+	await_journal(6);
+	my $idle = sql(q{SELECT xmin FROM backup_watermark_state WHERE name = 'omsupply-journal'});
+	await_journal(4);
+	is(sql(q{SELECT xmin FROM backup_watermark_state WHERE name = 'omsupply-journal'}), $idle, 'nor is the state of the journal written');
+	sql('SELECT backup_preset_omsupply()');
 
 	# a transaction that took an early cursor and commits late
 	my $late = $node->background_psql('central');

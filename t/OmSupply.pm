@@ -88,8 +88,8 @@ CREATE TABLE sync_buffer (cursor serial, record_id text, received_datetime times
 	is_integrated boolean NOT NULL DEFAULT false, PRIMARY KEY (cursor, is_integrated)) PARTITION BY LIST (is_integrated);
 CREATE TABLE sync_buffer_pending PARTITION OF sync_buffer FOR VALUES IN (false);
 CREATE TABLE sync_buffer_archive PARTITION OF sync_buffer FOR VALUES IN (true);
-CREATE TABLE site (id integer PRIMARY KEY, name text, token text, hardware_id text);
-INSERT INTO site VALUES (11, 'one', 't11', 'h11'), (12, 'two', 't12', 'h12'), (13, 'three', 't13', 'h13');
+CREATE TABLE site (id integer PRIMARY KEY, name text NOT NULL, hashed_password text NOT NULL DEFAULT 'hash', token text, hardware_id text);
+INSERT INTO site (id, name, token, hardware_id) VALUES (11, 'one', 'token-11', 'h11'), (12, 'two', 'token-12', 'h12'), (13, 'three', 'token-13', 'h13');
 CREATE TABLE sync_request (id text PRIMARY KEY, reference_id text, description text, store_id text, pull_filter json, push_filter json, created_datetime timestamp, finished_datetime timestamp);
 INSERT INTO key_value_store (id, value_string) VALUES ('DATABASE_VERSION', '3.0.0');
 CREATE FUNCTION app_receive(site int, tab text, rec jsonb) RETURNS void LANGUAGE sql AS $$
@@ -98,6 +98,11 @@ CREATE FUNCTION app_integrate(site int) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE b sync_buffer;
 BEGIN
 	FOR b IN SELECT * FROM sync_buffer WHERE NOT is_integrated AND source_site_id = site ORDER BY cursor LOOP
+		-- from a site that the store does not belong to
+		IF (SELECT s.site_id FROM store s WHERE s.id = b.data::jsonb->>'store_id') IS DISTINCT FROM site THEN
+			UPDATE sync_buffer SET is_integrated = true, integration_datetime = now(), integration_result = 'IGNORED' WHERE cursor = b.cursor;
+			CONTINUE;
+		END IF;
 		BEGIN
 			PERFORM app_upsert(b.table_name, b.data::jsonb, site);
 			UPDATE sync_buffer SET is_integrated = true, integration_datetime = now(), integration_result = 'SUCCESS' WHERE cursor = b.cursor;
@@ -247,7 +252,7 @@ sub central_sync
 sub new_remote
 {
 	my ($site, $protocol) = @_;
-	return bless { site => $site, store => "s$site", protocol => $protocol, pull => 0, push => 1, changelog => [], records => {} }, 'OmSupply::Remote';
+	return bless { token => "token-$site", hardware => "h$site", site => $site, store => "s$site", protocol => $protocol, pull => 0, push => 1, changelog => [], records => {} }, 'OmSupply::Remote';
 }
 
 package OmSupply::Remote;
@@ -264,9 +269,29 @@ sub edit
 	return;
 }
 
+# May the site log in? 3.0 knows it by token and machine.
+sub logs_in
+{
+	my ($self, $central) = @_;
+	return 1 if $self->{protocol} == 6 || $central->{line} == 2;
+	return OmSupply::sql($central, "SELECT count(*) FROM site WHERE id = $self->{site} AND token = '$self->{token}' AND hardware_id = '$self->{hardware}'");
+}
+
+# It is installed on another machine, and its password entered: it gets a token
+# if the central server has none for it.
+sub get_token
+{
+	my ($self, $central) = @_;
+	my ($token, $hardware) = ("token-$self->{site}-" . int(rand 1e9), "h$self->{site}-" . int(rand 1e9));
+	my $done = OmSupply::sql($central, "WITH new AS (UPDATE site SET token = '$token', hardware_id = '$hardware' WHERE id = $self->{site} AND token IS NULL RETURNING 1) SELECT count(*) FROM new");
+	@$self{qw(token hardware)} = ($token, $hardware) if $done;
+	return $done;
+}
+
 sub push_all
 {
 	my ($self, $central) = @_;
+	return if !$self->logs_in($central);
 	my $statements = '';
 	while ($self->{push} <= @{ $self->{changelog} })
 	{
@@ -280,6 +305,7 @@ sub push_all
 sub pull_all
 {
 	my ($self, $central) = @_;
+	return if !$self->logs_in($central);
 	my $tables = join ', ', map { "'$_'" } @central;
 	my ($from, $operator) = $self->{protocol} == 6 ? ('changelog_deduped', '>=') : ('changelog', '>');
 	$from = 'changelog' if $central->{line} == 3;

@@ -70,7 +70,10 @@ resolve(const char *path)
 static bool
 is_inside(const char *path, const char *directory)
 {
-	return path_is_prefix_of_path(resolve(directory), resolve(path));
+	const char *outer = resolve(directory);
+
+	return strcmp(outer, "/") == 0 ||
+		   path_is_prefix_of_path(outer, resolve(path));
 }
 
 /* A set and a directory of ours must not lie in one another. */

@@ -9,6 +9,8 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "backend/quarantine.h"
+#include "backend/schedule.h"
 #include "backend/settings.h"
 #include "backend/shared.h"
 
@@ -26,5 +28,6 @@ _PG_init(void)
 		return;
 	omb_shared_request();
 	omb_quarantine_hook();
+	omb_drop_hook();
 	omb_launcher_register();
 }

@@ -11,6 +11,7 @@
 #include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
@@ -46,7 +47,7 @@
 #define STALL_BYTES (2 * 1024 * 1024)
 
 /* Retention is applied to a target that is full, but that often. */
-#define EXPIRE_FULL_MS (60 * 60 * 1000)
+#define EXPIRE_FULL_MS (60 * 60 * 1000L)
 
 #define RECEIVE_MS 1000L
 
@@ -59,7 +60,10 @@ typedef enum MirrorPhase
 	MIRROR_EXPIRING
 } MirrorPhase;
 
-/* What this process knows; the rest is in its slot of shared memory. */
+/*
+ * What this process knows; the rest is in its slot of shared memory. Times are
+ * milliseconds of a clock that nobody sets; 0 is never.
+ */
 static struct
 {
 	OmbTarget *slot;
@@ -71,16 +75,25 @@ static struct
 	uint64 rate; /* that the agent was told */
 	uint64 work; /* of OmbTargetsShared, that was looked at */
 	uint64 expires;
-	TimestampTz look_at;   /* the next look, whatever happens */
-	TimestampTz looked_at; /* the last one, or its begin */
-	TimestampTz heard_at;
-	TimestampTz moved_at;
+	int64 look_at;	 /* the next look, whatever happens */
+	int64 looked_at; /* the last one, or its begin */
+	int64 heard_at;
+	int64 moved_at;
 	uint64 moved; /* bytes sent and objects left, as one number */
 	bool is_full; /* the last look ended for want of space */
-	TimestampTz expired_at;
+	int64 expired_at;
 	long pause_ms;
 	MemoryContext context;
 } mirror;
+
+static int64
+steady_ms(void)
+{
+	instr_time time;
+
+	INSTR_TIME_SET_CURRENT(time);
+	return (int64) INSTR_TIME_GET_MILLISEC(time);
+}
 
 static void
 forget_worker(int code, Datum arg)
@@ -179,7 +192,7 @@ note_failure(OmbTargetState state, const char *message, const char *hint)
 	pause = mirror.pause_ms * 3 / 4 +
 			(long) (pg_prng_double(&pg_global_prng_state) *
 					(double) mirror.pause_ms / 2);
-	mirror.look_at = TimestampTzPlusMilliseconds(now, pause);
+	mirror.look_at = steady_ms() + pause;
 }
 
 static void
@@ -229,7 +242,7 @@ note_progress(const omb_fields *fields)
 	if (moved != mirror.moved)
 	{
 		mirror.moved = moved;
-		mirror.moved_at = GetCurrentTimestamp();
+		mirror.moved_at = steady_ms();
 	}
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
 	if (is_mine())
@@ -280,7 +293,7 @@ note_look(const omb_fields *fields)
 	}
 	LWLockRelease(omb_shared->lock);
 	mirror.phase = MIRROR_IDLE;
-	mirror.looked_at = now;
+	mirror.looked_at = steady_ms();
 	mirror.is_full = strcmp(status, "no_space") == 0;
 	if (done)
 	{
@@ -288,9 +301,8 @@ note_look(const omb_fields *fields)
 			log_change(OMB_TARGET_OK, "", "");
 		mirror.pause_ms = 0;
 		/* locks of what is there are extended bit by bit, after new WAL */
-		mirror.look_at = omb_agent_u64(fields, "again") ?
-							 now :
-							 TimestampTzPlusMilliseconds(now, LOOK_MS);
+		mirror.look_at =
+			mirror.looked_at + (omb_agent_u64(fields, "again") ? 0 : LOOK_MS);
 	}
 	else
 		note_failure(state_of(status), error_text(fields),
@@ -311,7 +323,7 @@ note_expire(const omb_fields *fields)
 	LWLockRelease(omb_shared->lock);
 	/* there may be space now */
 	if (mirror.is_full)
-		mirror.look_at = GetCurrentTimestamp();
+		mirror.look_at = steady_ms();
 	if (strcmp(status, "ok") == 0)
 		ereport(LOG, (errmsg("removal of old backups from target \"%s\" "
 							 "completed: " UINT64_FORMAT
@@ -363,7 +375,7 @@ start_agent(void)
 	strlcpy(mirror.repository, omb_repository, sizeof(mirror.repository));
 	strlcpy(mirror.key_file, omb_key_file, sizeof(mirror.key_file));
 	mirror.rate = current_rate();
-	mirror.heard_at = GetCurrentTimestamp();
+	mirror.heard_at = steady_ms();
 	omb_agent_start();
 	omb_agent_begin_job("mirror");
 	omb_agent_put("url", mirror.config.url);
@@ -387,7 +399,7 @@ update_limit(void)
 	if (rate == mirror.rate || mirror.phase == MIRROR_STARTING)
 		return;
 	mirror.rate = rate;
-	mirror.moved_at = GetCurrentTimestamp();
+	mirror.moved_at = steady_ms();
 	omb_agent_begin("limit");
 	omb_agent_put_u64("rate", rate);
 	(void) omb_agent_send();
@@ -397,7 +409,7 @@ static void
 ask(MirrorPhase phase, const char *verb)
 {
 	mirror.phase = phase;
-	mirror.heard_at = mirror.moved_at = GetCurrentTimestamp();
+	mirror.heard_at = mirror.moved_at = steady_ms();
 	omb_agent_begin(verb);
 	(void) omb_agent_send();
 }
@@ -406,7 +418,7 @@ ask(MirrorPhase phase, const char *verb)
 static bool
 ask_what_is_due(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	int64 now = steady_ms();
 	uint64 work, wanted, done;
 
 	LWLockAcquire(omb_shared->lock, LW_SHARED);
@@ -416,7 +428,7 @@ ask_what_is_due(void)
 	LWLockRelease(omb_shared->lock);
 	/* a target that is full may get space that way */
 	if (mirror.is_full &&
-		TimestampDifferenceExceeds(mirror.expired_at, now, EXPIRE_FULL_MS))
+		(mirror.expired_at == 0 || now - mirror.expired_at >= EXPIRE_FULL_MS))
 		done = wanted - 1;
 	if ((mirror.pause_ms == 0 || mirror.is_full) && wanted != done &&
 		mirror.looked_at != 0)
@@ -427,7 +439,7 @@ ask_what_is_due(void)
 		return true;
 	}
 	if (mirror.pause_ms == 0 && work != mirror.work &&
-		TimestampDifferenceExceeds(mirror.looked_at, now, LOOK_MIN_MS))
+		now - mirror.looked_at >= LOOK_MIN_MS)
 		mirror.look_at = now;
 	if (now < mirror.look_at)
 		return false;
@@ -440,7 +452,7 @@ ask_what_is_due(void)
 static void
 take_line(const omb_fields *fields)
 {
-	mirror.heard_at = GetCurrentTimestamp();
+	mirror.heard_at = steady_ms();
 	if (strcmp(fields->verb, "progress") == 0)
 		note_progress(fields);
 	else if (strcmp(fields->verb, "warning") == 0)
@@ -465,12 +477,12 @@ take_line(const omb_fields *fields)
 static void
 check_silence(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	long stall = STALL_MS;
+	int64 now = steady_ms();
+	int64 stall = STALL_MS;
 
 	if (mirror.phase == MIRROR_IDLE || mirror.phase == MIRROR_NO_AGENT)
 		return;
-	if (TimestampDifferenceExceeds(mirror.heard_at, now, SILENCE_MS))
+	if (now - mirror.heard_at >= SILENCE_MS)
 	{
 		agent_failed("the backup agent does not respond",
 					 "Check that the target and the repository respond.");
@@ -479,9 +491,8 @@ check_silence(void)
 	if (mirror.phase != MIRROR_LOOKING || mirror.rate == OMB_RATE_STOP)
 		return;
 	if (mirror.rate > 0)
-		stall += (long) Min((uint64) INT_MAX - STALL_MS,
-							(uint64) STALL_BYTES * 1000 / mirror.rate);
-	if (TimestampDifferenceExceeds(mirror.moved_at, now, (int) stall))
+		stall += (int64) ((uint64) STALL_BYTES * 1000 / mirror.rate);
+	if (now - mirror.moved_at >= stall)
 		agent_failed("the target does not respond",
 					 "Check the network, the disk or the mount.");
 }
@@ -507,6 +518,8 @@ read_slot(void)
 		mirror.phase = MIRROR_NO_AGENT;
 		mirror.pause_ms = 0;
 		mirror.look_at = mirror.looked_at = 0;
+		/* other rules may make space on a target that is full */
+		mirror.expired_at = 0;
 	}
 	return used;
 }
@@ -525,16 +538,16 @@ reload(void)
 	}
 	/* somebody has changed something: see whether it helps */
 	mirror.pause_ms = 0;
-	mirror.look_at = Min(mirror.look_at, GetCurrentTimestamp());
+	mirror.look_at = Min(mirror.look_at, steady_ms());
 }
 
 static void
-sleep_until(TimestampTz time)
+sleep_until(int64 time)
 {
-	long sleep = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), time);
+	int64 sleep = time - steady_ms();
 
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 Max(1, Min(sleep, LOOK_MS)), PG_WAIT_EXTENSION);
+					 (long) Max(1, Min(sleep, LOOK_MS)), PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 }
 
@@ -542,30 +555,22 @@ sleep_until(TimestampTz time)
 static long
 idle_ms(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	long wait = TimestampDifferenceMilliseconds(now, mirror.look_at);
+	int64 wait = mirror.look_at - steady_ms();
 
 	/* work that came within the shortest pause */
 	if (mirror.pause_ms == 0 && omb_shared->targets.work != mirror.work)
 		wait = Min(wait, LOOK_MIN_MS);
-	return Max(1, Min(wait, LOOK_MS));
+	return (long) Max(1, Min(wait, LOOK_MS));
 }
 
 static void
 turn(void)
 {
 	omb_fields fields;
-	TimestampTz now = GetCurrentTimestamp();
 
-	/* the clock was set back */
-	mirror.look_at = Min(mirror.look_at,
-						 TimestampTzPlusMilliseconds(now, 2 * PAUSE_MAX_MS));
-	mirror.looked_at = Min(mirror.looked_at, now);
-	mirror.heard_at = Min(mirror.heard_at, now);
-	mirror.moved_at = Min(mirror.moved_at, now);
 	if (mirror.phase == MIRROR_NO_AGENT)
 	{
-		if (mirror.look_at > now)
+		if (mirror.look_at > steady_ms())
 		{
 			sleep_until(mirror.look_at);
 			return;

@@ -21,6 +21,9 @@ extern pg_tz *omb_schedule_zone(const char *name);
 /* When this transaction commits, the scheduler looks at its tables. */
 extern void omb_schedule_note_change(void);
 
+/* Have that done, too, when the extension or its database is dropped. */
+extern void omb_drop_hook(void);
+
 /* The first run after an instant; false when there is none. */
 extern bool omb_schedule_next(const omb_cron *cron, pg_tz *zone,
 							  TimestampTz after, TimestampTz *next);

@@ -20,6 +20,7 @@
 #define OMB_RUNS 64
 #define OMB_RULES 7
 #define OMB_SCHEDULE_MAX 104
+#define OMB_WATERMARKS 64
 
 typedef enum OmbJobState
 {
@@ -116,6 +117,14 @@ typedef struct OmbResult
 	char warning[OMB_WARNINGS][256];
 } OmbResult;
 
+/* When a watermark was last measured, and last noted for the repository. */
+typedef struct OmbWatermarkTimes
+{
+	char name[64]; /* empty: free */
+	TimestampTz measured_at;
+	TimestampTz noted_at;
+} OmbWatermarkTimes;
+
 typedef struct OmbShared
 {
 	LWLock *lock;			   /* protects all below but changed */
@@ -134,6 +143,7 @@ typedef struct OmbShared
 	uint64 notes_done;		 /* that many of them are in the repository */
 	uint64 watermarks_done;	 /* number of the worker that last ended well */
 	long watermarks_wait_ms; /* until the next is due, as it said */
+	OmbWatermarkTimes watermark[OMB_WATERMARKS];
 } OmbShared;
 
 /* NULL when the library is not in shared_preload_libraries. */

@@ -59,7 +59,8 @@ omb_target_risk(const OmbTarget *target, TimestampTz now)
 {
 	TimestampTz archived_at;
 
-	if (target->current_at == 0)
+	/* a time to come is from before the clock was set back, and tells nothing */
+	if (target->current_at == 0 || target->current_at > now)
 		return -1;
 	LWLockAcquire(omb_shared->lock, LW_SHARED);
 	archived_at = omb_shared->status.archiver.archived_at;

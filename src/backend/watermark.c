@@ -8,6 +8,14 @@
  * a note for the repository (backend/notes.c) and then, without its rows, the
  * last value in backup_watermark_state, which the next query gets as $1. A
  * failure is a text in that table and nothing else.
+ *
+ * A server that has nothing to do must not fill the archive with WAL of ours.
+ * So when each was measured is in shared memory, and the table is written only
+ * for what is new, or once a day. The same value is noted again now and then,
+ * which needs no WAL, to tell how long it was so.
+ *
+ * The table can be read by those who monitor: of a watermark with "secret" in
+ * its name it has a hash.
  */
 #include "postgres.h"
 
@@ -23,6 +31,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -42,6 +51,13 @@
 /* The program takes no longer one either: repo/watermark.h. */
 #define VALUE_MAX (256 * 1024)
 
+/* The same value is noted again after it, and written to the table. */
+#define NOTE_AGAIN_MS (15 * 60 * 1000)
+#define WRITE_AGAIN_MS (24 * 60 * 60 * 1000)
+
+/* The same: repo/watermark.c. */
+#define SECRET "secret"
+
 /* Looks at the table when nothing is due, or it could not be read. */
 #define POLL_MS (5 * 60 * 1000)
 
@@ -51,7 +67,9 @@ typedef struct Watermark
 	char *name;
 	char *query;
 	char *run_as;
-	char *last; /* JSON, or NULL */
+	char *last;		  /* JSON, or NULL */
+	char *last_error; /* or NULL */
+	bool is_stale;	  /* the table is to be written anyway */
 } Watermark;
 
 static MemoryContext work_context;
@@ -76,6 +94,67 @@ commit(void)
 	MemoryContextSwitchTo(work_context);
 }
 
+/* ---- when they were measured ---- */
+
+/* The lock is held; NULL when there are too many. */
+static OmbWatermarkTimes *
+times_of(const char *name)
+{
+	OmbWatermarkTimes *unused = NULL;
+	int i;
+
+	for (i = 0; i < OMB_WATERMARKS; i++)
+	{
+		OmbWatermarkTimes *times = &omb_shared->watermark[i];
+
+		if (strcmp(times->name, name) == 0)
+			return times;
+		if (unused == NULL && times->name[0] == '\0')
+			unused = times;
+	}
+	if (unused != NULL)
+		strlcpy(unused->name, name, sizeof(unused->name));
+	return unused;
+}
+
+/* All zeros, and false, when it is not known. */
+static bool
+get_times(const char *name, OmbWatermarkTimes *out)
+{
+	OmbWatermarkTimes *times;
+
+	memset(out, 0, sizeof(*out));
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	times = times_of(name);
+	if (times != NULL)
+		*out = *times;
+	LWLockRelease(omb_shared->lock);
+	return times != NULL;
+}
+
+static void
+set_times(const char *name, TimestampTz at, bool is_noted)
+{
+	OmbWatermarkTimes *times;
+
+	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+	times = times_of(name);
+	if (times != NULL)
+	{
+		times->measured_at = at;
+		if (is_noted)
+			times->noted_at = at;
+	}
+	LWLockRelease(omb_shared->lock);
+}
+
+/* Is it so long ago, or in the future, as the clock was set back? */
+static bool
+is_over(TimestampTz since, TimestampTz now, int ms)
+{
+	return since > now || TimestampDifferenceExceeds(since, now, ms);
+}
+
 /* ---- which are due ---- */
 
 static char *
@@ -87,36 +166,56 @@ column(int row, int number)
 	return value ? MemoryContextStrdup(work_context, value) : NULL;
 }
 
+/* Column n of a row as a time; 0 for NULL. */
+static TimestampTz
+time_column(int row, int number)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+								number, &isnull);
+
+	return isnull ? 0 : DatumGetTimestampTz(value);
+}
+
+/* Milliseconds until a row is due; none from the future count. */
+static double
+wait_of(int row, TimestampTz written_at, TimestampTz now)
+{
+	char *interval = column(row, 5);
+	OmbWatermarkTimes times;
+	TimestampTz last;
+
+	(void) get_times(column(row, 1), &times);
+	last = Max(written_at, times.measured_at);
+	if (last == 0 || last > now)
+		return 0;
+	return 1000.0 * strtod(interval, NULL) - (double) (now - last) / 1000.0;
+}
+
 /* Milliseconds until the next one is due; -1 when there is none. */
 static long
 read_due(List **due)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	long next = -1;
 	int i;
 
 	begin();
 	schema = MemoryContextStrdup(work_context, omb_scheduler_schema());
-	if (SPI_execute(
-			psprintf("SELECT w.name, w.query, w.run_as, s.value, "
-					 /* one from the future: the clock was set back */
-					 "CASE WHEN GREATEST(s.measured_at, s.failed_at) "
-					 "OPERATOR(pg_catalog.<=) pg_catalog.now() THEN 1000 "
-					 "OPERATOR(pg_catalog.*) "
-					 "(pg_catalog.date_part('epoch', w.\"interval\") "
-					 "OPERATOR(pg_catalog.-) pg_catalog.date_part('epoch', "
-					 "pg_catalog.now() OPERATOR(pg_catalog.-) "
-					 "GREATEST(s.measured_at, s.failed_at))) END "
-					 "FROM %s.backup_watermark AS w "
-					 "LEFT JOIN %s.backup_watermark_state AS s "
-					 "ON s.name OPERATOR(pg_catalog.=) w.name "
-					 "WHERE w.is_enabled ORDER BY w.name",
-					 schema, schema),
-			true, 0) != SPI_OK_SELECT)
+	if (SPI_execute(psprintf("SELECT w.name, w.query, w.run_as, s.value, "
+							 "pg_catalog.date_part('epoch', w.\"interval\"), "
+							 "GREATEST(s.measured_at, s.failed_at), s.error "
+							 "FROM %s.backup_watermark AS w "
+							 "LEFT JOIN %s.backup_watermark_state AS s "
+							 "ON s.name OPERATOR(pg_catalog.=) w.name "
+							 "WHERE w.is_enabled ORDER BY w.name",
+							 schema, schema),
+					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read table backup_watermark");
 	for (i = 0; i < (int) SPI_processed; i++)
 	{
-		char *left = column(i, 5);
-		double wait_ms = left ? strtod(left, NULL) : 0;
+		TimestampTz written_at = time_column(i, 6);
+		double wait_ms = wait_of(i, written_at, now);
 
 		if (wait_ms <= 0)
 		{
@@ -127,6 +226,8 @@ read_due(List **due)
 			w->query = column(i, 2);
 			w->run_as = column(i, 3);
 			w->last = column(i, 4);
+			w->last_error = column(i, 7);
+			w->is_stale = is_over(written_at, now, WRITE_AGAIN_MS);
 			*due = lappend(*due, w);
 			MemoryContextSwitchTo(old);
 		}
@@ -225,8 +326,7 @@ write_state(const Watermark *w, const char *value, const char *error)
 				"INSERT INTO %s.backup_watermark_state AS s "
 				"(name, measured_at, value, failed_at, error) VALUES ($1, "
 				"CASE WHEN $3 IS NULL THEN pg_catalog.now() END, "
-				"$2::pg_catalog.jsonb OPERATOR(pg_catalog.-) "
-				"'rows'::pg_catalog.text, "
+				"$2::pg_catalog.jsonb, "
 				"CASE WHEN $3 IS NOT NULL THEN pg_catalog.now() END, $3) "
 				"ON CONFLICT (name) DO UPDATE SET "
 				"measured_at = COALESCE(EXCLUDED.measured_at, s.measured_at), "
@@ -238,25 +338,63 @@ write_state(const Watermark *w, const char *value, const char *error)
 	commit();
 }
 
-/* True for a value that need not be noted: a journal without new rows. */
+/* Is a member of it true? */
 static bool
-is_empty(const char *value)
+is_true(Datum json, const char *member)
 {
-	Datum json = DirectFunctionCall1(jsonb_in, CStringGetDatum(value));
+	char *wanted = psprintf("{\"%s\": true}", member);
 
 	return DatumGetBool(DirectFunctionCall2(
 		jsonb_contains, json,
-		DirectFunctionCall1(jsonb_in,
-							CStringGetDatum("{\"is_empty\": true}"))));
+		DirectFunctionCall1(jsonb_in, CStringGetDatum(wanted))));
 }
 
-/* False when it failed, of which the table tells. */
+/* What the table keeps of a value: no rows, and no secrets. */
+static char *
+kept_of(const Watermark *w, Datum json)
+{
+	if (strstr(w->name, SECRET) != NULL)
+		return psprintf("{\"hash\": \"%016" INT64_MODIFIER "x\"}",
+						DatumGetUInt64(DirectFunctionCall2(
+							jsonb_hash_extended, json, Int64GetDatum(0))));
+	return DatumGetCString(DirectFunctionCall1(
+		jsonb_out,
+		DirectFunctionCall2(jsonb_delete, json, CStringGetTextDatum("rows"))));
+}
+
+/* Note the value and write it to the table, as far as that is needed. */
+static void
+keep(const Watermark *w, const char *value, TimestampTz at)
+{
+	Datum json = DirectFunctionCall1(jsonb_in, CStringGetDatum(value));
+	char *kept = kept_of(w, json);
+	/* a query may know that a difference does not matter */
+	bool is_new = w->last == NULL ||
+				  (strcmp(w->last, kept) != 0 && !is_true(json, "is_same"));
+	bool note = false;
+	OmbWatermarkTimes times;
+	bool is_known = get_times(w->name, &times);
+
+	/* nothing to note: a journal without new rows */
+	if (!is_true(json, "is_empty"))
+		note = is_new || w->is_stale ||
+			   is_over(times.noted_at, at, NOTE_AGAIN_MS);
+	/* the note first: what is measured twice is in the journal twice */
+	if (note)
+		write_note(w, value, at);
+	if (is_new || w->is_stale || w->last_error != NULL || !is_known)
+		write_state(w, kept, NULL);
+	set_times(w->name, at, note);
+}
+
+/* When it fails, the table tells. */
 static void
 measure_one(const Watermark *w)
 {
 	char *volatile value = NULL;
 	char *volatile error = NULL;
 	TimestampTz at = GetCurrentTimestamp();
+	OmbWatermarkTimes times;
 
 	PG_TRY();
 	{
@@ -277,10 +415,15 @@ measure_one(const Watermark *w)
 		error = data->message;
 	}
 	PG_END_TRY();
-	/* the note first: what is measured twice is in the journal twice */
-	if (value != NULL && !is_empty(value))
-		write_note(w, value, at);
-	write_state(w, value, error);
+	if (value != NULL)
+	{
+		keep(w, value, at);
+		return;
+	}
+	if (w->last_error == NULL || strcmp(w->last_error, error) != 0 ||
+		w->is_stale || !get_times(w->name, &times))
+		write_state(w, NULL, error);
+	set_times(w->name, at, false);
 }
 
 void
@@ -362,6 +505,13 @@ omb_watermark_step(void)
 		Min(launcher.not_before, TimestampTzPlusMilliseconds(now, POLL_MS));
 	if (launcher.not_before > now && launcher.changes == changes)
 		return TimestampDifferenceMilliseconds(now, launcher.not_before) + 1;
+	if (launcher.changes != changes)
+	{
+		/* who changed a table wants to see what it does; and names go */
+		LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
+		memset(omb_shared->watermark, 0, sizeof(omb_shared->watermark));
+		LWLockRelease(omb_shared->lock);
+	}
 	launcher.changes = changes;
 	(void) omb_start_worker("omb_watermark_main", "watermarks",
 							++launcher.number, &launcher.worker);

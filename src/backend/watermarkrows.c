@@ -1,11 +1,14 @@
 /*
- * watermarkrows.c: backup_watermark_rows(): watermarks that the repository has.
+ * watermarkrows.c: backup_marks() and backup_watermark_values(): what the
+ * repository has of both.
  */
 #include "postgres.h"
 
+#include "catalog/pg_authid.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/pg_lsn.h"
@@ -17,22 +20,60 @@
 #include "backend/notes.h"
 
 #define NAME_MAX_BYTES 60
+/* Watermarks with this in their name: repo/watermark.c. */
+#define SECRET "secret"
 
+PG_FUNCTION_INFO_V1(omb_backup_mark_rows);
 PG_FUNCTION_INFO_V1(omb_backup_watermark_rows);
 
-static void
-put_row(ReturnSetInfo *rsinfo, const omb_fields *fields)
+static Datum
+lsn_field(const omb_fields *fields)
 {
-	Datum values[5];
-	bool nulls[5] = { 0 };
+	return DirectFunctionCall1(pg_lsn_in,
+							   CStringGetDatum(omb_agent_text(fields, "lsn")));
+}
+
+static Datum
+time_field(const omb_fields *fields)
+{
 	int64_t time = 0;
 
 	(void) omb_fields_get_i64(fields, "time", &time);
+	return TimestampTzGetDatum(time - OMB_EPOCH_DIFFERENCE);
+}
+
+static void
+put_mark(ReturnSetInfo *rsinfo, const omb_fields *fields)
+{
+	Datum values[6];
+	bool nulls[6] = { 0 };
+	const char *detail = omb_agent_text(fields, "detail");
+
 	values[0] = CStringGetTextDatum(omb_agent_text(fields, "name"));
-	values[1] = TimestampTzGetDatum(time - OMB_EPOCH_DIFFERENCE);
-	values[2] = DirectFunctionCall1(
-		pg_lsn_in, CStringGetDatum(omb_agent_text(fields, "lsn")));
+	values[1] = CStringGetTextDatum(omb_agent_text(fields, "id"));
+	values[2] = time_field(fields);
+	values[3] = lsn_field(fields);
+	values[4] = Int64GetDatum((int64) omb_agent_u64(fields, "timeline"));
+	nulls[5] = detail[0] == '\0';
+	values[5] = nulls[5] ?
+					(Datum) 0 :
+					DirectFunctionCall1(jsonb_in, CStringGetDatum(detail));
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+static void
+put_watermark(ReturnSetInfo *rsinfo, const omb_fields *fields)
+{
+	Datum values[5];
+	bool nulls[5] = { 0 };
+
+	values[0] = CStringGetTextDatum(omb_agent_text(fields, "name"));
+	values[1] = time_field(fields);
+	values[2] = lsn_field(fields);
 	values[3] = Int64GetDatum((int64) omb_agent_u64(fields, "timeline"));
+	/* who may not read the tables may not read them here */
+	nulls[4] = strstr(omb_agent_text(fields, "name"), SECRET) != NULL &&
+			   !has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_DATA);
 	values[4] = DirectFunctionCall1(
 		jsonb_in, CStringGetDatum(omb_agent_text(fields, "value")));
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
@@ -50,6 +91,31 @@ time_argument(FunctionCallInfo fcinfo, int n, uint64 otherwise)
 		return 0;
 	return TIMESTAMP_IS_NOEND(at) ? otherwise :
 									(uint64) (at + OMB_EPOCH_DIFFERENCE);
+}
+
+Datum
+omb_backup_mark_rows(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	omb_fields fields;
+
+	InitMaterializedSRF(fcinfo, 0);
+	PG_TRY();
+	{
+		omb_ask_begin("marks");
+		(void) omb_agent_send();
+		while (omb_ask_next(&fields))
+		{
+			if (strcmp(fields.verb, "mark") == 0)
+				put_mark(rsinfo, &fields);
+		}
+	}
+	PG_FINALLY();
+	{
+		omb_agent_stop();
+	}
+	PG_END_TRY();
+	return (Datum) 0;
 }
 
 Datum
@@ -74,7 +140,7 @@ omb_backup_watermark_rows(PG_FUNCTION_ARGS)
 		while (omb_ask_next(&fields))
 		{
 			if (strcmp(fields.verb, "watermark") == 0)
-				put_row(rsinfo, &fields);
+				put_watermark(rsinfo, &fields);
 		}
 	}
 	PG_FINALLY();

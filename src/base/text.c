@@ -121,13 +121,25 @@ omb_u64_parse(const char *text, uint64_t *value)
 	return errno == 0 && *end == '\0';
 }
 
-int64_t
-omb_time_now(void)
+static int64_t
+read_clock(clockid_t clock)
 {
 	struct timespec now;
 
-	(void) clock_gettime(CLOCK_REALTIME, &now);
+	(void) clock_gettime(clock, &now);
 	return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t
+omb_time_now(void)
+{
+	return read_clock(CLOCK_REALTIME);
+}
+
+int64_t
+omb_time_steady(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
 }
 
 /* Split into calendar fields and the microseconds left. */

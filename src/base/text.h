@@ -24,6 +24,8 @@ extern bool omb_u64_parse(const char *text, uint64_t *value);
 
 /* Times are microseconds since 1970-01-01 00:00 UTC. */
 extern int64_t omb_time_now(void);
+/* For durations: microseconds of a clock that nobody sets. */
+extern int64_t omb_time_steady(void);
 /* "2026-11-20 23:15:02.123456+00"; whole seconds have no fraction. */
 #define OMB_TIME_TEXT 48
 extern char *omb_time_format(int64_t time, char *out);

@@ -26,7 +26,8 @@ omb_command_agent(int argc, char **argv)
 		{ "survey", omb_job_survey },	{ "confirm", omb_job_confirm },
 		{ "gap", omb_job_gap },			{ "verify", omb_job_verify },
 		{ "mirror", omb_job_mirror },	{ "probe", omb_job_probe },
-		{ "notes", omb_job_notes },		{ "watermarks", omb_job_watermarks }
+		{ "notes", omb_job_notes },		{ "watermarks", omb_job_watermarks },
+		{ "marks", omb_job_marks }
 	};
 	omb_job job;
 	omb_error err = OMB_ERROR_INIT;

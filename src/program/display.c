@@ -59,7 +59,7 @@ void
 omb_display_show(omb_display *display, const char *step, uint64_t bytes,
 				 uint64_t total)
 {
-	int64_t now = omb_time_now();
+	int64_t now = omb_time_steady();
 	bool new_step = display->step == NULL || strcmp(display->step, step) != 0;
 	int64_t interval =
 		display->is_terminal ? TERMINAL_INTERVAL : PLAIN_INTERVAL;

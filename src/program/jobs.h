@@ -32,5 +32,6 @@ extern omb_status omb_job_confirm(const omb_job *job, omb_error *err);
 extern omb_status omb_job_gap(const omb_job *job, omb_error *err);
 extern omb_status omb_job_notes(const omb_job *job, omb_error *err);
 extern omb_status omb_job_watermarks(const omb_job *job, omb_error *err);
+extern omb_status omb_job_marks(const omb_job *job, omb_error *err);
 
 #endif

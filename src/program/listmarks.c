@@ -106,6 +106,7 @@ static omb_status
 show_watermark(const omb_watermark *mark, void *arg, omb_error *err)
 {
 	state *s = arg;
+	bool is_secret = omb_watermark_is_secret(mark);
 	char time[OMB_TIME_TEXT];
 	char lsn[OMB_LSN_TEXT];
 
@@ -114,7 +115,7 @@ show_watermark(const omb_watermark *mark, void *arg, omb_error *err)
 		omb_json_open(&s->json, NULL, '{');
 		omb_json_text(&s->json, "name", mark->name);
 		put_place(&s->json, mark->time, mark->lsn, mark->timeline);
-		omb_json_raw(&s->json, "value", mark->value);
+		omb_json_raw(&s->json, "value", is_secret ? "null" : mark->value);
 		omb_json_close(&s->json, '}');
 	}
 	else
@@ -125,7 +126,7 @@ show_watermark(const omb_watermark *mark, void *arg, omb_error *err)
 		printf("%-20s %-23s %-13s %8" PRIu32 "  %.*s\n", mark->name,
 			   omb_time_format(mark->time / 1000000 * 1000000, time),
 			   omb_lsn_format(mark->lsn, lsn), mark->timeline, VALUE_SHOWN,
-			   mark->value);
+			   is_secret ? "(not shown)" : mark->value);
 	}
 	s->count++;
 	return OMB_OK;

@@ -285,7 +285,7 @@ look(mirror_job *job, bool full)
 	omb_mirror_result result;
 	bool again = false;
 
-	int64_t began = omb_time_now();
+	int64_t began = omb_time_steady();
 	int64_t spent;
 
 	memset(&result, 0, sizeof(result));
@@ -301,7 +301,7 @@ look(mirror_job *job, bool full)
 		again = omb_mirror_locker_step(job->locker, LOCK_SECONDS, &locked,
 									   &err) == OMB_OK &&
 				!locked.is_done;
-	spent = omb_time_now() - began;
+	spent = omb_time_steady() - began;
 	/* too short for the thread that measures */
 	if (job->rate == 0 && result.bytes > 0 && spent > 0)
 		job->rate = (uint64_t) ((double) result.bytes * 1e6 / (double) spent);

@@ -1,6 +1,6 @@
 /*
  * shortjobs.c: jobs that are one step: list, adopt, pin, unpin, confirm, gap,
- * notes, watermarks.
+ * notes, watermarks, marks.
  */
 #include "program/jobs.h"
 
@@ -13,6 +13,7 @@
 #include "repo/watermark.h"
 #include "task/notes.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -216,6 +217,40 @@ omb_job_watermarks(const omb_job *job, omb_error *err)
 	if (omb_watermark_list(repo, name[0] ? name : NULL, from, to,
 						   send_watermark, NULL, err) == OMB_OK)
 		omb_job_done();
+	omb_repository_free(repo);
+	return err->status;
+}
+
+static void
+send_mark(const omb_point *point, void *arg)
+{
+	omb_agent_begin("mark");
+	omb_agent_text("id", point->id);
+	omb_agent_text("name", point->name);
+	omb_agent_text("detail", point->detail);
+	omb_agent_i64("time", point->time);
+	omb_agent_lsn("lsn", point->lsn);
+	omb_agent_u64("timeline", point->timeline);
+	omb_agent_end();
+}
+
+omb_status
+omb_job_marks(const omb_job *job, omb_error *err)
+{
+	omb_repository *repo;
+	uint64_t unreadable = 0;
+	char text[64];
+
+	if (omb_job_open(job, false, &repo, err) != OMB_OK)
+		return err->status;
+	if (omb_point_list(repo, send_mark, NULL, &unreadable, err) == OMB_OK)
+	{
+		(void) snprintf(text, sizeof(text), "%" PRIu64 " marks cannot be read",
+						unreadable);
+		if (unreadable > 0)
+			send_text_warning(text, NULL);
+		omb_job_done();
+	}
 	omb_repository_free(repo);
 	return err->status;
 }

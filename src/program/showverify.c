@@ -23,6 +23,8 @@ kind_name(omb_problem_kind kind)
 			return "wal";
 		case OMB_PROBLEM_BACKUP:
 			return "backup";
+		case OMB_PROBLEM_MARK:
+			return "mark";
 		case OMB_PROBLEM_OTHER:
 			break;
 	}
@@ -179,6 +181,8 @@ omb_show_coverage(const omb_verify_config *config,
 		omb_json_u64(json, "packs_total", result->packs_total);
 		omb_json_u64(json, "wal_files", result->wal_files);
 		omb_json_u64(json, "wal_files_total", result->wal_files_total);
+		omb_json_u64(json, "marks", result->marks);
+		omb_json_u64(json, "marks_total", result->marks_total);
 		omb_json_u64(json, "bytes", result->bytes);
 		if (partly)
 			omb_json_u64(json, "seed", config->seed);
@@ -186,21 +190,22 @@ omb_show_coverage(const omb_verify_config *config,
 	}
 	if (config->fast)
 		printf("Names and sizes only: %" PRIu64 " backups, %" PRIu64
-			   " packs, %" PRIu64 " WAL files: ",
+			   " packs, %" PRIu64 " WAL files, %" PRIu64 " marks: ",
 			   result->backups_total, result->packs_total,
-			   result->wal_files_total);
+			   result->wal_files_total, result->marks_total);
 	else if (partly)
 		printf("Seed %" PRIu64 ": %" PRIu64 " of %" PRIu64 " backups, %" PRIu64
 			   " of %" PRIu64 " packs, %" PRIu64 " of %" PRIu64
-			   " WAL files, %s read: ",
+			   " WAL files, %" PRIu64 " of %" PRIu64 " marks, %s read: ",
 			   config->seed, result->backups, result->backups_total,
 			   result->packs, result->packs_total, result->wal_files,
-			   result->wal_files_total, omb_size_format(result->bytes, size));
+			   result->wal_files_total, result->marks, result->marks_total,
+			   omb_size_format(result->bytes, size));
 	else
 		printf("%" PRIu64 " backups, %" PRIu64 " packs, %" PRIu64
-			   " WAL files, %s read: ",
+			   " WAL files, %" PRIu64 " marks, %s read: ",
 			   result->backups_total, result->packs, result->wal_files,
-			   omb_size_format(result->bytes, size));
+			   result->marks, omb_size_format(result->bytes, size));
 }
 
 /* ---- what is left ---- */

@@ -32,9 +32,9 @@ static void
 send_progress(const char *step, uint64_t bytes, uint64_t total, void *arg)
 {
 	int64_t *last = arg;
-	int64_t now = omb_time_now();
+	int64_t now = omb_time_steady();
 
-	if (now >= *last && now - *last < PROGRESS_PAUSE)
+	if (*last != 0 && now - *last < PROGRESS_PAUSE)
 		return;
 	*last = now;
 	omb_agent_begin("progress");

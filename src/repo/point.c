@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FOLDER "marks/points"
 #define POINT_MAX 65536
 
 /* So many ids are named when a name is not enough. */
@@ -76,7 +75,7 @@ omb_point_take(const omb_fields *fields, omb_point *point)
 omb_status
 omb_point_put(omb_repository *repo, const omb_point *point, omb_error *err)
 {
-	char *name = omb_format(FOLDER "/%s", point->id);
+	char *name = omb_format(OMB_POINT_FOLDER "/%s", point->id);
 	omb_buf content = OMB_BUF_INIT;
 	char lsn[OMB_LSN_TEXT];
 
@@ -133,7 +132,8 @@ omb_point_list(omb_repository *repo, omb_point_visit visit, void *arg,
 	list_state state = { repo, visit, arg, unreadable };
 
 	*unreadable = 0;
-	return omb_store_list(repo->store, FOLDER, false, visit_mark, &state, err);
+	return omb_store_list(repo->store, OMB_POINT_FOLDER, false, visit_mark,
+						  &state, err);
 }
 
 typedef struct find_state

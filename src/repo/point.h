@@ -14,6 +14,7 @@
 #include "base/fields.h"
 #include "repo/repository.h"
 
+#define OMB_POINT_FOLDER "marks/points"
 #define OMB_STAMP_TEXT 26
 #define OMB_POINT_NAME_MAX 255
 #define OMB_POINT_DETAIL_MAX 16384

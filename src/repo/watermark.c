@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FOLDER "marks/watermarks"
 #define OBJECT_MAX (4 * OMB_WATERMARK_VALUE_MAX)
 
 #define MICROSECONDS INT64_C(1000000)
@@ -23,6 +22,7 @@
 
 /* Values of journals have this in their names. */
 #define JOURNAL "journal"
+#define SECRET "secret"
 
 static bool
 is_name(const char *text)
@@ -55,11 +55,18 @@ omb_watermark_take(const omb_fields *fields, omb_watermark *mark)
 	return true;
 }
 
+bool
+omb_watermark_is_secret(const omb_watermark *mark)
+{
+	return strstr(mark->name, SECRET) != NULL;
+}
+
 omb_status
 omb_watermark_put(omb_repository *repo, const omb_watermark *mark,
 				  omb_error *err)
 {
-	char *name = omb_format(FOLDER "/%s/%s", mark->name, mark->stamp);
+	char *name =
+		omb_format(OMB_WATERMARK_FOLDER "/%s/%s", mark->name, mark->stamp);
 	omb_buf content = OMB_BUF_INIT;
 	char lsn[OMB_LSN_TEXT];
 
@@ -140,7 +147,8 @@ omb_watermark_list(omb_repository *repo, const char *name, int64_t from,
 	state.arg = arg;
 	stamp_of(from, state.from);
 	stamp_of(to, state.to);
-	folder = omb_format(FOLDER "%s%s", name ? "/" : "", name ? name : "");
+	folder = omb_format(OMB_WATERMARK_FOLDER "%s%s", name ? "/" : "",
+						name ? name : "");
 	(void) omb_store_list(repo->store, folder, true, visit_value, &state, err);
 	free(folder);
 	return err->status;
@@ -162,7 +170,7 @@ omb_status
 omb_watermark_database(omb_repository *repo, const char *name, char **database,
 					   omb_error *err)
 {
-	char *folder = omb_format(FOLDER "/%s", name);
+	char *folder = omb_format(OMB_WATERMARK_FOLDER "/%s", name);
 	char newest[OMB_STAMP_TEXT] = "";
 	omb_buf content = OMB_BUF_INIT;
 	omb_fields fields;
@@ -218,10 +226,17 @@ thin(const int64_t *time, size_t count, bool is_journal, bool *keep)
 	}
 }
 
+typedef struct thinning
+{
+	omb_repository *repo;
+	bool remove;
+	omb_watermark_tell tell;
+	void *arg;
+} thinning;
+
 /* The values of one name. */
 typedef struct series
 {
-	omb_repository *repo;
 	omb_buf names; /* full names, each with its terminator */
 	int64_t *time;
 	size_t count;
@@ -253,41 +268,56 @@ add_value(const omb_store_entry *entry, void *arg, omb_error *err)
 	return OMB_OK;
 }
 
+/* Tell how many go, and have them go. */
+static omb_status
+thin_values(const thinning *t, const char *folder, const series *s,
+			omb_error *err)
+{
+	bool *keep = omb_calloc(s->count, sizeof(*keep));
+	const char *name = (const char *) s->names.data;
+	uint64_t kept = 0;
+	size_t i;
+
+	thin(s->time, s->count, strstr(folder, JOURNAL) != NULL, keep);
+	for (i = 0; i < s->count && err->status == OMB_OK; i++)
+	{
+		if (keep[i])
+			kept++;
+		else if (t->remove &&
+				 omb_store_remove(t->repo->store, name, err) == OMB_NOT_FOUND)
+			omb_error_clear(err);
+		name += strlen(name) + 1;
+	}
+	if (t->tell != NULL)
+		t->tell(strrchr(folder, '/') + 1, kept, s->count - kept, t->arg);
+	free(keep);
+	return err->status;
+}
+
 static omb_status
 thin_folder(const omb_store_entry *folder, void *arg, omb_error *err)
 {
+	const thinning *t = arg;
 	series s;
-	const char *name;
-	bool *keep;
-	size_t i;
 
 	if (!folder->is_folder)
 		return OMB_OK;
 	memset(&s, 0, sizeof(s));
-	s.repo = arg;
-	if (omb_store_list(s.repo->store, folder->name, false, add_value, &s,
+	if (omb_store_list(t->repo->store, folder->name, false, add_value, &s,
 					   err) == OMB_OK &&
 		s.count > 0)
-	{
-		keep = omb_calloc(s.count, sizeof(*keep));
-		thin(s.time, s.count, strstr(folder->name, JOURNAL) != NULL, keep);
-		name = (const char *) s.names.data;
-		for (i = 0; i < s.count && err->status == OMB_OK; i++)
-		{
-			if (!keep[i] &&
-				omb_store_remove(s.repo->store, name, err) == OMB_NOT_FOUND)
-				omb_error_clear(err);
-			name += strlen(name) + 1;
-		}
-		free(keep);
-	}
+		(void) thin_values(t, folder->name, &s, err);
 	omb_buf_free(&s.names);
 	free(s.time);
 	return err->status;
 }
 
 omb_status
-omb_watermark_expire(omb_repository *repo, omb_error *err)
+omb_watermark_expire(omb_repository *repo, bool remove,
+					 omb_watermark_tell tell, void *arg, omb_error *err)
 {
-	return omb_store_list(repo->store, FOLDER, false, thin_folder, repo, err);
+	thinning t = { repo, remove, tell, arg };
+
+	return omb_store_list(repo->store, OMB_WATERMARK_FOLDER, false,
+						  thin_folder, &t, err);
 }

@@ -17,6 +17,7 @@
 
 #include "repo/point.h"
 
+#define OMB_WATERMARK_FOLDER "marks/watermarks"
 #define OMB_WATERMARK_NAME_MAX 60
 #define OMB_WATERMARK_VALUE_MAX (256 * 1024)
 
@@ -33,6 +34,11 @@ typedef struct omb_watermark
 
 /* As omb_point_take(). */
 extern bool omb_watermark_take(const omb_fields *fields, omb_watermark *mark);
+/*
+ * Those with "secret" in their name are shown to nobody; who may read the
+ * repository can restore the database that they are from.
+ */
+extern bool omb_watermark_is_secret(const omb_watermark *mark);
 /* Store one; one of the same stamp that is there already is fine. */
 extern omb_status omb_watermark_put(omb_repository *repo,
 									const omb_watermark *mark, omb_error *err);
@@ -56,7 +62,14 @@ extern omb_status omb_watermark_database(omb_repository *repo,
 										 const char *name, char **database,
 										 omb_error *err);
 
-/* Remove what is not kept; the caller holds the store's lock alone. */
-extern omb_status omb_watermark_expire(omb_repository *repo, omb_error *err);
+/*
+ * Tell of each name how many values are kept and dropped (tell may be NULL),
+ * and with remove remove those; then the caller holds the store's lock alone.
+ */
+typedef void (*omb_watermark_tell)(const char *name, uint64_t kept,
+								   uint64_t dropped, void *arg);
+extern omb_status omb_watermark_expire(omb_repository *repo, bool remove,
+									   omb_watermark_tell tell, void *arg,
+									   omb_error *err);
 
 #endif

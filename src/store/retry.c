@@ -3,6 +3,7 @@
  */
 #include "store/retry.h"
 
+#include "base/text.h"
 #include "codec/crypto.h"
 
 #include <inttypes.h>
@@ -11,21 +12,12 @@
 /* How often a pause looks whether it is still wanted. */
 #define SLICE 50
 
-static int64_t
-now(void)
-{
-	struct timespec t;
-
-	(void) clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t) t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 void
 omb_retry_begin(omb_retry *retry, const omb_retry_policy *policy)
 {
 	retry->policy = policy;
 	retry->tries = 0;
-	retry->started = now();
+	retry->started = omb_time_steady();
 }
 
 uint64_t
@@ -61,7 +53,7 @@ omb_retry_again(omb_retry *retry, uint64_t wanted, omb_error *err)
 	retry->tries++;
 	omb_random(&draw, sizeof(draw));
 	pause = omb_retry_pause(policy, retry->tries, wanted, draw);
-	elapsed = now() - retry->started;
+	elapsed = omb_time_steady() - retry->started;
 	if (retry->tries >= policy->tries ||
 		elapsed + (int64_t) pause * 1000 > (int64_t) policy->seconds * 1000000)
 	{
@@ -72,10 +64,10 @@ omb_retry_again(omb_retry *retry, uint64_t wanted, omb_error *err)
 							 retry->tries, elapsed / 1000000);
 		return false;
 	}
-	end = now() + (int64_t) pause * 1000;
-	while (now() < end)
+	end = omb_time_steady() + (int64_t) pause * 1000;
+	while (omb_time_steady() < end)
 	{
-		int64_t left = (end - now()) / 1000 + 1;
+		int64_t left = (end - omb_time_steady()) / 1000 + 1;
 		struct timespec slice = { 0, 0 };
 
 		if (policy->cancelled != NULL && policy->cancelled(policy->arg))

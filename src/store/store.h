@@ -222,8 +222,9 @@ extern omb_status omb_store_lock(omb_store *store, bool exclusive,
 extern void omb_store_unlock(omb_lock *lock);
 
 /*
- * By how many microseconds the server's clock is ahead of ours, as far as it
- * is known; false for a store that has no clock.
+ * By how many microseconds the server's clock is ahead of ours, to the second;
+ * false when that is not known, or for a store that has no clock. May ask the
+ * server.
  */
 extern bool omb_store_clock(omb_store *store, int64_t *offset);
 

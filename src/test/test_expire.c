@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "repo/pin.h"
+#include "repo/point.h"
 #include "repo/walobject.h"
 #include "task/retain/expire.h"
 
@@ -255,6 +256,113 @@ test_verdicts(void)
 	omb_buf_free(&dry);
 	omb_buf_free(&before);
 	omb_buf_free(&after);
+	omb_repository_free(repo);
+}
+
+static void
+put_mark(omb_repository *repo, const char *id, uint32_t timeline, uint64_t lsn)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_point point;
+
+	memset(&point, 0, sizeof(point));
+	memcpy(point.id, id, OMB_STAMP_TEXT);
+	point.name = "nightly";
+	point.detail = "";
+	point.lsn = lsn;
+	point.timeline = timeline;
+	if (omb_point_put(repo, &point, &err) != OMB_OK)
+		abort();
+}
+
+static void
+note_mark(const omb_point *point, void *arg)
+{
+	omb_buf_printf(arg, "%s\n", point->id);
+}
+
+/* The rows about marks. */
+static char *
+mark_rows(omb_buf *rows, omb_buf *out)
+{
+	const char *all = omb_buf_text(rows);
+	const char *line = strstr(all, " mark ");
+
+	omb_buf_clear(out);
+	while (line != NULL)
+	{
+		const char *end = strchr(line, '\n');
+		const char *begin = line;
+
+		while (begin > all && begin[-1] != '\n')
+			begin--;
+		omb_buf_put(out, begin, (size_t) (end + 1 - begin));
+		line = strstr(end, " mark ");
+	}
+	return omb_buf_text(out);
+}
+
+/* A mark goes with the WAL of its instant, and never before. */
+static void
+test_marks(void)
+{
+	/* kept: segments 20, 21 of timeline 1, from 50 on of timeline 2 */
+	static const char verdicts[] =
+		"drop mark 20261116T000000Z-00000001: \"nightly\": no kept backup "
+		"leads to it\n"
+		"keep mark 20261118T000000Z-00000002: \"nightly\": written during "
+		"backup \"20261118T120000Z-0002\", which is kept\n"
+		"drop mark 20261119T000000Z-00000003: \"nightly\": no kept backup "
+		"leads to it\n"
+		"drop mark 20261121T000000Z-00000004: \"nightly\": no kept backup "
+		"leads to it\n"
+		"keep mark 20261122T000000Z-00000005: \"nightly\": follows backup "
+		"\"20261121T120000Z-0005\", which leads to the last 1 day "
+		"(keep_wal_days)\n";
+	omb_repository *repo = new_history();
+	omb_repository *origin = new_repository(omb_store_memory_new());
+	omb_error err = OMB_ERROR_INIT;
+	omb_buf rows = OMB_BUF_INIT;
+	omb_buf found = OMB_BUF_INIT;
+	omb_expire_config config;
+	omb_expire_result result;
+	uint64_t unreadable;
+
+	put_mark(repo, "20261116T000000Z-00000001", 1, 9 * SIZE + 100);
+	put_mark(repo, "20261118T000000Z-00000002", 1, 22 * SIZE);
+	put_mark(repo, "20261119T000000Z-00000003", 1, 22 * SIZE + 1);
+	put_mark(repo, "20261121T000000Z-00000004", 1, 55 * SIZE);
+	put_mark(repo, "20261122T000000Z-00000005", 2, 55 * SIZE);
+	/* a copy keeps those that its origin has, or they would come again */
+	put_mark(origin, "20261119T000000Z-00000003", 1, 22 * SIZE + 1);
+	ok(run(repo, &rules, true, &rows, &result, &err) == OMB_OK,
+	   "a dry run with marks");
+	is_text(mark_rows(&rows, &found), verdicts, "tells each with its reason");
+	omb_buf_clear(&found);
+	(void) omb_point_list(repo, note_mark, &found, &unreadable, &err);
+	is_u64(found.len, 5 * 26, "it removes none");
+	memset(&config, 0, sizeof(config));
+	config.repo = repo;
+	config.rules = rules;
+	config.copy_of = origin->store;
+	config.row = add_row;
+	config.arg = &rows;
+	ok(omb_expire(&config, &result, &err) == OMB_OK, "a run at a copy");
+	omb_buf_clear(&found);
+	(void) omb_point_list(repo, note_mark, &found, &unreadable, &err);
+	is_text(omb_buf_text(&found),
+			"20261118T000000Z-00000002\n20261119T000000Z-00000003\n"
+			"20261122T000000Z-00000005\n",
+			"removes what nobody needs, and its origin has no more");
+	ok(run(repo, &rules, false, &rows, &result, &err) == OMB_OK, "a run");
+	omb_buf_clear(&found);
+	(void) omb_point_list(repo, note_mark, &found, &unreadable, &err);
+	is_text(omb_buf_text(&found),
+			"20261118T000000Z-00000002\n20261122T000000Z-00000005\n",
+			"removes marks that nobody can restore to");
+	omb_buf_free(&rows);
+	omb_buf_free(&found);
+	omb_repository_free(origin);
 	omb_repository_free(repo);
 }
 
@@ -746,6 +854,7 @@ int
 main(void)
 {
 	test_verdicts();
+	test_marks();
 	test_young_timeline();
 	test_gaps();
 	test_unreadable();

@@ -134,7 +134,7 @@ watermarks_are_listed_and_thinned_out(void)
 		   "of all names");
 	is_u64((uint64_t) count_all(repo, "../cursor", 0, INT64_MAX), 0,
 		   "a name that is none");
-	(void) omb_watermark_expire(repo, &err);
+	(void) omb_watermark_expire(repo, true, NULL, NULL, &err);
 	check(&err);
 	/* newest is 23:40 of day 39: a day of 3 an hour, 30 of 1, 9 of 1 a day */
 	is_u64((uint64_t) count_all(repo, "cursor", start + 39 * DAY, INT64_MAX),
@@ -148,7 +148,7 @@ watermarks_are_listed_and_thinned_out(void)
 	is_u64((uint64_t) count_all(repo, "changelog-journal", 0, INT64_MAX), 32,
 		   "a journal is kept whole for a month");
 	i = count_all(repo, "cursor", 0, INT64_MAX);
-	(void) omb_watermark_expire(repo, &err);
+	(void) omb_watermark_expire(repo, true, NULL, NULL, &err);
 	is_u64((uint64_t) count_all(repo, "cursor", 0, INT64_MAX), (uint64_t) i,
 		   "doing it again removes nothing");
 	omb_repository_free(repo);

@@ -166,9 +166,7 @@ cloud_lock_take(omb_store *base, bool exclusive, omb_lock **lock,
 static bool
 cloud_clock(omb_store *base, int64_t *offset)
 {
-	*offset =
-		omb_cloud_client_now(((cloud_store *) base)->client) - omb_time_now();
-	return true;
+	return omb_cloud_client_clock(((cloud_store *) base)->client, offset);
 }
 
 static void

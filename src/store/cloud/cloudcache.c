@@ -87,15 +87,6 @@ struct omb_cloud_cache
 	unsigned threads;
 };
 
-static int64_t
-now(void)
-{
-	struct timespec t;
-
-	(void) clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t) t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 /* ---- the list; the cache is locked ---- */
 
 static piece *
@@ -265,7 +256,7 @@ end_fetch(omb_cloud_cache *cache, piece *p, bool good)
 	if (good)
 	{
 		p->state = THERE;
-		p->at = now();
+		p->at = omb_time_steady();
 		p->used = ++cache->uses;
 		if (!p->ahead)
 			keep_piece(cache, p);
@@ -280,7 +271,7 @@ end_fetch(omb_cloud_cache *cache, piece *p, bool good)
 static void
 drop_stale(omb_cloud_cache *cache)
 {
-	int64_t limit = now() - STALE;
+	int64_t limit = omb_time_steady() - STALE;
 	piece *p;
 
 	for (p = cache->first; p != NULL; p = p->next)
@@ -310,7 +301,7 @@ next_ahead(omb_cloud_cache *cache, bool *grows)
 			drop_stale(cache);
 			return NULL;
 		}
-		if (p->len > PIECE / 2 || now() - p->at > GROWS)
+		if (p->len > PIECE / 2 || omb_time_steady() - p->at > GROWS)
 			return p;
 		*grows = true;
 	}
@@ -323,7 +314,7 @@ wait_grown(omb_cloud_cache *cache)
 {
 	struct timespec until;
 
-	(void) clock_gettime(CLOCK_REALTIME, &until);
+	(void) clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += (long) GROWS * 1000;
 	if (until.tv_nsec >= 1000000000)
 	{
@@ -370,11 +361,11 @@ run_fetcher(void *arg)
 		cache->ahead += p->len;
 		cache->fetching++;
 		(void) pthread_mutex_unlock(&cache->lock);
-		since = now();
+		since = omb_time_steady();
 		good = fetch(cache, p, "", &ignored) == OMB_OK;
 		(void) pthread_mutex_lock(&cache->lock);
 		cache->fetching--;
-		adapt(cache, now() - since);
+		adapt(cache, omb_time_steady() - since);
 		end_fetch(cache, p, good);
 		release(cache, p);
 	}
@@ -423,7 +414,7 @@ omb_cloud_cache_expect(omb_cloud_cache *cache, const char *name,
 	{
 		p = add_piece(cache, name, offset, len);
 		p->ahead = true;
-		p->at = now();
+		p->at = omb_time_steady();
 		p->wanted = len;
 	}
 	while (cache->threads < FETCHERS &&
@@ -555,7 +546,7 @@ omb_cloud_cache_read(omb_cloud_cache *cache, omb_cloud_source *source,
 static piece *
 find_known(const omb_cloud_cache *cache, const char *name)
 {
-	int64_t limit = now() - FRESH;
+	int64_t limit = omb_time_steady() - FRESH;
 	piece *p;
 
 	for (p = cache->first; p != NULL; p = p->next)
@@ -647,11 +638,16 @@ omb_cloud_cache *
 omb_cloud_cache_new(omb_cloud_client *client)
 {
 	omb_cloud_cache *cache = omb_calloc(1, sizeof(*cache));
+	pthread_condattr_t attributes;
 
 	cache->client = client;
 	cache->at_once = FETCHERS_FIRST;
 	(void) pthread_mutex_init(&cache->lock, NULL);
-	(void) pthread_cond_init(&cache->changed, NULL);
+	/* whose waits do not become hours when the clock is set */
+	(void) pthread_condattr_init(&attributes);
+	(void) pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	(void) pthread_cond_init(&cache->changed, &attributes);
+	(void) pthread_condattr_destroy(&attributes);
 	return cache;
 }
 

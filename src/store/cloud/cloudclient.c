@@ -208,6 +208,18 @@ omb_cloud_client_now(omb_cloud_client *client)
 	return omb_time_now() + offset;
 }
 
+bool
+omb_cloud_client_clock(omb_cloud_client *client, int64_t *offset)
+{
+	bool seen;
+
+	(void) pthread_mutex_lock(&client->lock);
+	seen = client->clock_seen;
+	*offset = client->seen_offset;
+	(void) pthread_mutex_unlock(&client->lock);
+	return seen;
+}
+
 /* ---- one try ---- */
 
 void
@@ -380,6 +392,20 @@ end_try(omb_cloud_attempt *a)
 }
 
 /* ---- learning ---- */
+
+/* What time it is for the server, whether that matters now or not. */
+static void
+see_clock(omb_cloud_client *client, const omb_http_response *http)
+{
+	int64_t date;
+
+	if (!omb_http_date(http, &date))
+		return;
+	(void) pthread_mutex_lock(&client->lock);
+	client->seen_offset = date - omb_time_now() / 1000000 * 1000000;
+	client->clock_seen = true;
+	(void) pthread_mutex_unlock(&client->lock);
+}
 
 /* The server's clock is far from the time that was signed. */
 static bool
@@ -609,7 +635,10 @@ omb_cloud_do(omb_cloud_client *client, const omb_cloud_call *call,
 		answer->http.failure = OMB_HTTP_OTHER;
 		memset(&answer->error, 0, sizeof(answer->error));
 		if (try_once(&a, err) == OMB_OK)
+		{
+			see_clock(client, &answer->http);
 			step = judge(&a, &known, err);
+		}
 		else
 			step = judge_failure(&a);
 		end_try(&a);

@@ -205,10 +205,12 @@ struct omb_cloud_client
 	bool sole_user;
 	uint64_t part_size;
 	pthread_mutex_t lock; /* for what follows, and what is in own */
-	int64_t clock_offset; /* microseconds */
-	bool no_batches;	  /* the server removes one by one only */
-	unsigned keys_read;	  /* how often; 0: there are none yet */
-	int64_t renew_at;	  /* not before */
+	int64_t clock_offset; /* microseconds, that signatures need */
+	int64_t seen_offset;  /* by the last answer that told the time */
+	bool clock_seen;
+	bool no_batches;	/* the server removes one by one only */
+	unsigned keys_read; /* how often; 0: there are none yet */
+	int64_t renew_at;	/* not before */
 	omb_credentials keys;
 };
 
@@ -241,6 +243,8 @@ extern bool omb_cloud_is_word(const char *text);
 
 /* The server's clock, as far as it is known. */
 extern int64_t omb_cloud_client_now(omb_cloud_client *client);
+/* As omb_store_clock; false before the first answer that tells the time. */
+extern bool omb_cloud_client_clock(omb_cloud_client *client, int64_t *offset);
 
 /*
  * Do it. OMB_OK means that the server said so. After a failure the answer's

@@ -4,15 +4,15 @@
 #include "store/cloud/cloudlist.h"
 
 #include "base/file.h"
+#include "base/text.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* Lists that are asked for ahead. */
 #define ASKED_MAX 4
 /* An answer is believed for so many seconds. */
-#define FRESH 10
+#define FRESH (INT64_C(10) * 1000000)
 
 /* The first page of a list, asked for by a thread of its own. */
 typedef struct asked
@@ -20,7 +20,7 @@ typedef struct asked
 	omb_cloud_client *client;
 	char *folder; /* NULL: not in use */
 	bool recursive;
-	time_t at;
+	int64_t at;
 	pthread_t thread;
 	bool good;
 	omb_cloud_page page;
@@ -175,7 +175,7 @@ omb_cloud_expect_list(omb_cloud_lists *lists, const char *folder,
 		a->client = lists->client;
 		a->folder = omb_strdup(folder);
 		a->recursive = recursive;
-		a->at = time(NULL);
+		a->at = omb_time_steady();
 		if (pthread_create(&a->thread, NULL, run_ask, a) != 0)
 		{
 			free(a->folder);
@@ -212,7 +212,8 @@ find_answer(omb_cloud_lists *lists, const char *folder, bool recursive,
 
 		if (a->folder != NULL && a->recursive == recursive &&
 			strcmp(a->folder, folder) == 0)
-			found = take_answer(a, time(NULL) - a->at <= FRESH ? page : NULL);
+			found = take_answer(a, omb_time_steady() - a->at <= FRESH ? page :
+																		NULL);
 	}
 	(void) pthread_mutex_unlock(&lists->lock);
 	return found;

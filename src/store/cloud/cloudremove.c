@@ -3,12 +3,13 @@
  *
  * Many go in one request where the provider has one. What its answer does not
  * name as gone is removed on its own, which tries again where that helps and
- * finds out why it cannot be.
+ * finds out why it cannot be; several at once.
  */
 #include "store/cloud/cloudremove.h"
 
 #include "base/text.h"
 #include "store/cloud/cloudhead.h"
+#include "store/removeall.h"
 
 #include <string.h>
 
@@ -34,21 +35,14 @@ tell_locked(omb_cloud_client *client, const char *name, omb_error *err)
 						 client->location, omb_time_format(lock.until, time));
 }
 
-/*
- * Some answer DELETE alike whether there was anything or not, and others do
- * not know it any more when the first answer was lost.
- */
-omb_status
-omb_cloud_remove(omb_cloud_client *client, const char *name, omb_error *err)
+static omb_status
+delete_object(omb_cloud_client *client, const char *name, omb_error *err)
 {
 	omb_cloud_call call = { .action = "remove object",
 							.method = "DELETE",
 							.name = name };
 	omb_cloud_answer answer = { 0 };
-	omb_cloud_found found;
 
-	if (omb_cloud_head(client, name, &found, err) != OMB_OK)
-		return err->status;
 	if (omb_cloud_do(client, &call, &answer, err) != OMB_OK &&
 		answer.http.status == 404 &&
 		strcmp(answer.error.code, client->provider->absent) == 0)
@@ -57,6 +51,20 @@ omb_cloud_remove(omb_cloud_client *client, const char *name, omb_error *err)
 		tell_locked(client, name, err);
 	omb_cloud_answer_free(&answer);
 	return err->status;
+}
+
+/*
+ * Some answer DELETE alike whether there was anything or not, and others do
+ * not know it any more when the first answer was lost.
+ */
+omb_status
+omb_cloud_remove(omb_cloud_client *client, const char *name, omb_error *err)
+{
+	omb_cloud_found found;
+
+	if (omb_cloud_head(client, name, &found, err) != OMB_OK)
+		return err->status;
+	return delete_object(client, name, err);
 }
 
 static bool
@@ -71,12 +79,36 @@ knows_batches(omb_cloud_client *client)
 }
 
 static omb_status
+remove_one(void *client, const char *name, omb_error *err)
+{
+	return delete_object(client, name, err);
+}
+
+/* What a batch has left, and where it is among all names. */
+typedef struct rest
+{
+	const char *name[OMB_CLOUD_BATCH];
+	size_t place[OMB_CLOUD_BATCH];
+	size_t count;
+	omb_store_removed removed;
+	void *arg;
+} rest;
+
+static void
+tell_rest(size_t i, const omb_error *refused, void *arg)
+{
+	const rest *r = arg;
+
+	r->removed(r->place[i], refused, r->arg);
+}
+
+static omb_status
 remove_batch(omb_cloud_client *client, const char *const *name, size_t first,
 			 size_t count, omb_store_removed removed, void *arg,
 			 omb_error *err)
 {
 	bool gone[OMB_CLOUD_BATCH];
-	omb_error refused;
+	rest r = { .removed = removed, .arg = arg };
 	size_t i;
 
 	memset(gone, 0, sizeof(gone));
@@ -89,23 +121,20 @@ remove_batch(omb_cloud_client *client, const char *const *name, size_t first,
 		(void) pthread_mutex_unlock(&client->lock);
 		omb_error_clear(err);
 	}
-	for (i = first; i < first + count && err->status == OMB_OK; i++)
+	if (err->status != OMB_OK)
+		return err->status;
+	for (i = first; i < first + count; i++)
 	{
-		if (gone[i - first] ||
-			omb_cloud_remove(client, name[i], err) == OMB_OK ||
-			err->status == OMB_NOT_FOUND)
-		{
-			omb_error_clear(err);
+		if (gone[i - first])
 			removed(i, NULL, arg);
-		}
-		else if (err->status == OMB_REFUSED)
+		else
 		{
-			refused = *err;
-			omb_error_clear(err);
-			removed(i, &refused, arg);
+			r.name[r.count] = name[i];
+			r.place[r.count++] = i;
 		}
 	}
-	return err->status;
+	return omb_remove_all(client, remove_one, OMB_REMOVE_THREADS, r.name,
+						  r.count, tell_rest, &r, err);
 }
 
 omb_status

@@ -89,20 +89,11 @@ set_plain(omb_cloud_uploader *uploader)
 
 /* ---- how fast ---- */
 
-static int64_t
-now(void)
-{
-	struct timespec t;
-
-	(void) clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t) t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 /* A body was sent since a time, with all that was tried. */
 static void
 note_rate(omb_cloud_uploader *uploader, size_t bytes, int64_t since)
 {
-	int64_t spent = now() - since + 1;
+	int64_t spent = omb_time_steady() - since + 1;
 
 	if (bytes < RATE_BYTES)
 		return;
@@ -340,7 +331,7 @@ put_whole(cloud_upload *u, const char *name, const char *mark, omb_error *err)
 							.body = u->buffer.data,
 							.body_len = u->buffer.len };
 	omb_buf text = OMB_BUF_INIT;
-	int64_t since = now();
+	int64_t since = omb_time_steady();
 
 	call.header_count = add_options(u, mark, call.header);
 	if (provider->put_headers != NULL)
@@ -376,7 +367,7 @@ put_parts(cloud_upload *u, omb_cloud_parts *parts, omb_error *err)
 		parts->data = u->buffer.data;
 		if (provider->last_carries && parts->len == left)
 			return OMB_OK;
-		since = now();
+		since = omb_time_steady();
 		if (provider->parts_send(client, parts, err) != OMB_OK)
 			return err->status;
 		note_rate(u->uploader, parts->len, since);

@@ -14,6 +14,7 @@
 #include "store/sftp/sftpupload.h"
 #include "store/sole.h"
 #include "store/readahead.h"
+#include "store/removeall.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,6 +25,8 @@
 #define WINDOW_LAST ((size_t) 1024 * 1024)
 /* After a lost connection; one answer has up to 30,000 bytes. */
 #define LEAST_AT_ONCE ((size_t) 32 * 1024)
+/* OpenSSH refuses some of those who log in when ten do so at once. */
+#define REMOVERS 8
 /* More names in a folder are no repository. */
 #define NAMES_MAX ((size_t) 4 * 1024 * 1024)
 
@@ -456,20 +459,35 @@ sftp_remove(omb_store *store, const char *name, omb_error *err)
 }
 
 static omb_status
+remove_one(void *store, const char *name, omb_error *err)
+{
+	return sftp_remove(store, name, err);
+}
+
+static omb_status
+sftp_remove_many(omb_store *store, const char *const *name, size_t count,
+				 omb_store_removed removed, void *arg, omb_error *err)
+{
+	return omb_remove_all(store, remove_one, REMOVERS, name, count, removed,
+						  arg, err);
+}
+
+static omb_status
 sftp_settle(omb_store *store, const char *folder, omb_error *err)
 {
 	return do_change(store, folder, settle_step, err);
 }
 
-/* ---- sweeping ---- */
+/* ---- the server's clock ---- */
 
-/* The time by the server's clock, from a file that is made for it. */
+/* The time of a file that is made for it. */
 static omb_status
 clock_step(omb_sftp_conn *conn, bool again, void *arg, omb_error *err)
 {
 	opening *o = arg;
 	omb_error ignored = OMB_ERROR_INIT;
 
+	/* one that a cut try has left has the time of that try */
 	(void) omb_sftp_unlink(conn, o->path, &ignored);
 	if (!omb_sftp_is_lost(conn) &&
 		omb_sftp_open(conn, o->path, OMB_SFTP_CREATE, &o->found, err) ==
@@ -479,8 +497,9 @@ clock_step(omb_sftp_conn *conn, bool again, void *arg, omb_error *err)
 	return err->status;
 }
 
-static int64_t
-server_time(omb_store *store)
+/* In seconds since 1970; false when it cannot be found out. */
+static bool
+server_time(omb_store *store, int64_t *time)
 {
 	omb_sftp_pool *pool = pool_of(store);
 	omb_error ignored = OMB_ERROR_INIT;
@@ -494,19 +513,53 @@ server_time(omb_store *store)
 	o.path = path;
 	(void) omb_sftp_do_once(pool, clock_step, &o, &ignored);
 	free(path);
-	/* who may not write can count by this machine's clock */
-	return o.found.changed > 0 ? o.found.changed : omb_time_now() / 1000000;
+	*time = o.found.changed;
+	return o.found.changed > 0;
+}
+
+/* Times of files are in whole seconds: what is less than that is no offset. */
+static bool
+sftp_clock(omb_store *store, int64_t *offset)
+{
+	int64_t time;
+
+	if (!server_time(store, &time))
+		return false;
+	*offset = (time - omb_time_now() / 1000000) * 1000000;
+	return true;
+}
+
+/* ---- sweeping ---- */
+
+/*
+ * How late it is at least, where the server does not let us find out: no file
+ * is younger than that. This machine's clock would tell nothing of files there.
+ */
+static int64_t
+newest_of(const listing *l)
+{
+	int64_t newest = 0;
+	size_t i;
+
+	for (i = 0; i < l->count; i++)
+		if (l->item[i].changed > newest)
+			newest = l->item[i].changed;
+	return newest;
 }
 
 static omb_status
 sftp_sweep(omb_store *store, uint64_t seconds, bool remove,
 		   omb_store_swept *swept, omb_error *err)
 {
-	int64_t before = server_time(store) - (int64_t) seconds;
 	listing l;
+	int64_t time;
+	int64_t before;
 	size_t i;
 
 	(void) read_folder(pool_of(store), "tmp", &l, err);
+	if (l.count == 0 || !server_time(store, &time))
+		time = newest_of(&l);
+	before = time - (int64_t) seconds;
 	for (i = 0; i < l.count && err->status == OMB_OK; i++)
 	{
 		char *name = omb_format("tmp/%s", l.item[i].name);
@@ -561,10 +614,12 @@ omb_store_sftp_new(const omb_sftp_config *config, omb_store **out,
 		.abort = omb_sftp_upload_abort,
 		.confirm = sftp_confirm,
 		.remove = sftp_remove,
+		.remove_many = sftp_remove_many,
 		.settle = sftp_settle,
 		.sweep = sftp_sweep,
 		.lock = sftp_lock,
 		.unlock = omb_sole_give,
+		.clock = sftp_clock,
 		.free = sftp_free,
 	};
 	omb_sftp_pool *pool;

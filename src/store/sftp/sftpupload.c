@@ -101,7 +101,7 @@ notice_full(const sftp_upload *u, omb_sftp_conn *conn, omb_error *err)
 		omb_sftp_is_full(conn, omb_sftp_pool_root(u->pool)))
 	{
 		err->status = OMB_NO_SPACE;
-		omb_error_detail(err, "The file system of the directory is full.");
+		(void) omb_error_context(err, "no space left at the server");
 	}
 }
 

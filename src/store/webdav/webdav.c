@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "store/removeall.h"
 #include "store/sole.h"
 #include "store/webdav/webdavclient.h"
 #include "store/webdav/webdavupload.h"
@@ -230,6 +231,20 @@ dav_remove(omb_store *store, const char *name, omb_error *err)
 	return err->status;
 }
 
+static omb_status
+remove_one(void *store, const char *name, omb_error *err)
+{
+	return dav_remove(store, name, err);
+}
+
+static omb_status
+dav_remove_many(omb_store *store, const char *const *name, size_t count,
+				omb_store_removed removed, void *arg, omb_error *err)
+{
+	return omb_remove_all(store, remove_one, OMB_REMOVE_THREADS, name, count,
+						  removed, arg, err);
+}
+
 /* What the server has said to be removed is removed. */
 static omb_status
 dav_settle(omb_store *store, const char *folder, omb_error *err)
@@ -280,6 +295,12 @@ dav_lock(omb_store *store, bool exclusive, omb_lock **lock, omb_error *err)
 						 err);
 }
 
+static bool
+dav_clock(omb_store *store, int64_t *offset)
+{
+	return omb_cloud_client_clock(client_of(store), offset);
+}
+
 static void
 dav_free(omb_store *base)
 {
@@ -306,10 +327,12 @@ omb_store_webdav_new(const omb_webdav_config *config, omb_store **out,
 		.abort = omb_dav_upload_abort,
 		.confirm = dav_confirm,
 		.remove = dav_remove,
+		.remove_many = dav_remove_many,
 		.settle = dav_settle,
 		.sweep = dav_sweep,
 		.lock = dav_lock,
 		.unlock = omb_sole_give,
+		.clock = dav_clock,
 		.free = dav_free,
 	};
 	omb_cloud_client *client;

@@ -59,7 +59,7 @@ struct omb_backup
 static void
 report(omb_backup *backup, bool now)
 {
-	int64_t time = omb_time_now();
+	int64_t time = omb_time_steady();
 
 	if (!now && time - backup->progress_sent < PROGRESS_INTERVAL)
 		return;
@@ -435,7 +435,7 @@ prove_segment(omb_backup *backup, const char *segment, int64_t *last_progress,
 
 	while (omb_wal_find(backup->repo, segment, &object, err) == OMB_NOT_FOUND)
 	{
-		if (omb_time_now() - *last_progress > timeout)
+		if (omb_time_steady() - *last_progress > timeout)
 		{
 			(void) omb_error_set(
 				err, OMB_FAILED,
@@ -454,7 +454,7 @@ prove_segment(omb_backup *backup, const char *segment, int64_t *last_progress,
 	}
 	if (err->status != OMB_OK)
 		return err->status;
-	*last_progress = omb_time_now();
+	*last_progress = omb_time_steady();
 	if (omb_wal_verify(backup->repo, &object, &facts, err) == OMB_OK &&
 		facts.size != backup->config.wal_segment_size)
 		(void) omb_error_set(err, OMB_DAMAGED,
@@ -471,7 +471,7 @@ prove_wal(omb_backup *backup, omb_error *err)
 	uint64_t size = backup->config.wal_segment_size;
 	uint64_t segno = omb_wal_segno_at(info->start_lsn, size);
 	uint64_t last = omb_wal_segno_before(info->stop_lsn, size);
-	int64_t last_progress = omb_time_now();
+	int64_t last_progress = omb_time_steady();
 
 	if (info->start_timeline != info->stop_timeline)
 		return omb_error_set(err, OMB_FAILED,

@@ -177,6 +177,7 @@ omb_mirror_expire(const omb_mirror_expire_config *config,
 	expire.rules = config->rules;
 	expire.prune = config->prune ? &prune : NULL;
 	expire.pruned = config->prune ? pruned : NULL;
+	expire.copy_of = config->source->store;
 	expire.row = note_verdict;
 	expire.arg = &e;
 	if (put_pins(&e, err) == OMB_OK && take_pins(&e, err) == OMB_OK)

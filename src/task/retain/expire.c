@@ -9,8 +9,8 @@
 #include "base/text.h"
 #include "repo/revision.h"
 #include "repo/walobject.h"
-#include "repo/watermark.h"
 #include "task/retain/early.h"
+#include "task/retain/expiremarks.h"
 #include "task/retain/facts.h"
 #include "task/retain/removal.h"
 #include "task/wal/walrange.h"
@@ -43,6 +43,7 @@ typedef struct expire
 	omb_wal_name last; /* segment counted last */
 	range range;
 	omb_removal *removal;
+	omb_expire_marks *marks;
 } expire;
 
 static void
@@ -370,7 +371,7 @@ tell_all(expire *e, omb_error *err)
 		return err->status;
 	end_range(e);
 	tell_incomplete(e);
-	return OMB_OK;
+	return omb_expire_marks_tell(e->config, &e->plan, &e->marks, err);
 }
 
 /* ---- removing ---- */
@@ -531,8 +532,9 @@ remove_all(expire *e, omb_error *err)
 					   "folder \"" OMB_BACKUP_FOLDER "\" of the repository.");
 		return err->status;
 	}
-	if (remove_backups(e, err) == OMB_OK)
-		(void) remove_wal(e, err);
+	if (remove_backups(e, err) == OMB_OK && remove_wal(e, err) == OMB_OK)
+		(void) omb_expire_marks_remove(e->config, e->marks, &e->result->locked,
+									   err);
 	return err->status;
 }
 
@@ -583,11 +585,11 @@ omb_expire(const omb_expire_config *config, omb_expire_result *result,
 		if (drop_early(&e, err) == OMB_OK)
 			omb_retain_decide_files(&e.plan);
 		if (err->status == OMB_OK && tell_all(&e, err) == OMB_OK &&
-			!config->dry_run && remove_all(&e, err) == OMB_OK &&
-			omb_watermark_expire(config->repo, err) == OMB_OK)
+			!config->dry_run && remove_all(&e, err) == OMB_OK)
 			(void) prune(config, lock, err);
 	}
 	omb_store_unlock(lock);
+	omb_expire_marks_free(e.marks);
 	omb_retain_clear(&e.plan);
 	return err->status;
 }

@@ -18,6 +18,8 @@
  *            history, or "A to B"
  *   gap      a segment, or "A to B"   missing: WAL that is not there though a
  *                                     kept backup has a use for it
+ *   mark     its id                   keep or drop
+ *   watermark  its name               drop: some values of it
  */
 typedef struct omb_expire_row
 {
@@ -43,6 +45,11 @@ typedef struct omb_expire_config
 	/* Then prune, not in a dry run; both NULL for not. repo and lock are ours. */
 	const omb_prune_config *prune;
 	omb_prune_result *pruned;
+	/*
+	 * The store that the repository is a copy of, or NULL: what it has of
+	 * marks stays here, too.
+	 */
+	omb_store *copy_of;
 	void (*row)(const omb_expire_row *row, void *arg);
 	void *arg;
 } omb_expire_config;

@@ -18,6 +18,7 @@ typedef enum omb_problem_kind
 	OMB_PROBLEM_PACK,
 	OMB_PROBLEM_WAL,
 	OMB_PROBLEM_BACKUP, /* a manifest */
+	OMB_PROBLEM_MARK,	/* a mark, a watermark or the like */
 	OMB_PROBLEM_OTHER
 } omb_problem_kind;
 

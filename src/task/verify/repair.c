@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "repo/revision.h"
+#include "task/verify/verifymarks.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -100,6 +101,8 @@ check_copy(omb_repository *from, const omb_problem *problem, const char *name,
 	}
 	if (problem->kind == OMB_PROBLEM_WAL)
 		return omb_wal_verify(from, wal, &facts, err);
+	if (problem->kind == OMB_PROBLEM_MARK)
+		return omb_verify_mark(from, name, err);
 	if (omb_manifest_open(from, strrchr(problem->object, '/') + 1, &manifest,
 						  err) != OMB_OK)
 		return err->status;

@@ -2,7 +2,7 @@
  * verify.c: checking a repository and telling what is wrong.
  *
  * Objects are read once, whatever backups share them, by several threads. The
- * packs and WAL files are numbered, packs first, each kind by name; a run that
+ * packs, WAL files and marks are numbered, in this order, each kind by name; a run that
  * is limited in time begins at a number that the seed gives, goes round, and
  * ends where the time ends, so that runs with different seeds cover
  * everything. Manifests come after the packs: what is wrong with a pack is
@@ -12,6 +12,7 @@
 
 #include "base/text.h"
 #include "repo/claim.h"
+#include "task/verify/verifymarks.h"
 #include "task/verify/verifystate.h"
 
 #include <stdlib.h>
@@ -20,7 +21,8 @@
 typedef enum object_kind
 {
 	OBJECT_PACK,
-	OBJECT_WAL
+	OBJECT_WAL,
+	OBJECT_MARK
 } object_kind;
 
 typedef struct unit
@@ -86,7 +88,7 @@ is_selected(const omb_verify_state *v, const char *name)
 bool
 omb_verify_expired(const omb_verify_state *v)
 {
-	return v->deadline != 0 && omb_time_now() >= v->deadline;
+	return v->deadline != 0 && omb_time_steady() >= v->deadline;
 }
 
 /* ---- objects, in threads ---- */
@@ -101,6 +103,13 @@ process_unit(void *arg, int worker, void *context)
 	omb_error_clear(&u->error);
 	if (u->kind == OBJECT_WAL)
 		(void) omb_wal_verify(v->config->repo, &u->wal, &facts, &u->error);
+	else if (u->kind == OBJECT_MARK)
+	{
+		/* one may have been removed since: pins are */
+		if (omb_verify_mark(v->config->repo, u->name, &u->error) ==
+			OMB_NOT_FOUND)
+			omb_error_clear(&u->error);
+	}
 	else
 	{
 		omb_pack *pack;
@@ -121,6 +130,8 @@ report_unit(omb_verify_state *v, const unit *u)
 
 	if (u->kind == OBJECT_PACK)
 		omb_verify_report_pack(v, u->sha256, &u->error);
+	else if (u->kind == OBJECT_MARK)
+		(void) omb_verify_report(v, OMB_PROBLEM_MARK, u->name, &u->error);
 	else
 	{
 		added = omb_verify_report(v, OMB_PROBLEM_WAL, u->name, &u->error);
@@ -142,9 +153,13 @@ collect(omb_verify_state *v, bool wait, bool *collected)
 	v->result->bytes += u->size;
 	if (u->kind == OBJECT_PACK)
 		v->result->packs++;
-	else
+	else if (u->kind == OBJECT_WAL)
 		v->result->wal_files++;
-	v->config->progress(u->kind == OBJECT_PACK ? "packs" : "WAL",
+	else
+		v->result->marks++;
+	v->config->progress(u->kind == OBJECT_PACK ? "packs" :
+						u->kind == OBJECT_WAL  ? "WAL" :
+												 "marks",
 						v->result->bytes, v->result->bytes_total,
 						v->config->arg);
 	free(u->name);
@@ -186,12 +201,12 @@ submit(omb_verify_state *v, const char *name, uint64_t size,
 		omb_verify_expired(v))
 		return;
 	u = free_unit(v);
-	u->kind = wal ? OBJECT_WAL : OBJECT_PACK;
+	u->kind = wal ? OBJECT_WAL : sha256 ? OBJECT_PACK : OBJECT_MARK;
 	u->name = omb_strdup(name);
 	u->size = size;
 	if (wal != NULL)
 		u->wal = *wal;
-	else
+	else if (sha256 != NULL)
 		memcpy(u->sha256, sha256, OMB_SHA256_SIZE);
 	omb_pipeline_submit(v->pipe);
 }
@@ -212,18 +227,19 @@ submit_packs(omb_verify_state *v, size_t from, size_t to)
 	}
 }
 
-typedef struct wal_range
+/* Numbers of WAL files, or of marks. */
+typedef struct object_range
 {
 	omb_verify_state *v;
 	uint64_t from;
 	uint64_t to;
 	uint64_t next;
-} wal_range;
+} object_range;
 
 static omb_status
 submit_wal(const omb_store_entry *entry, void *arg, omb_error *err)
 {
-	wal_range *range = arg;
+	object_range *range = arg;
 	omb_wal_object object;
 
 	if (omb_wal_object_parse(entry->name, &object) &&
@@ -232,21 +248,47 @@ submit_wal(const omb_store_entry *entry, void *arg, omb_error *err)
 	return OMB_OK;
 }
 
+static omb_status
+submit_mark(const omb_store_entry *entry, void *arg, omb_error *err)
+{
+	object_range *range = arg;
+
+	if (!entry->is_folder && omb_verify_is_mark(entry->name) &&
+		range->next++ >= range->from && range->next <= range->to)
+		submit(range->v, entry->name, entry->size, NULL, NULL);
+	return OMB_OK;
+}
+
+/* Of a kind whose first number is base, those with numbers from..to-1. */
+static omb_status
+submit_listed(omb_verify_state *v, const char *folder, omb_store_visit visit,
+			  uint64_t base, uint64_t from, uint64_t to, omb_error *err)
+{
+	object_range range;
+
+	if (to <= base)
+		return OMB_OK;
+	memset(&range, 0, sizeof(range));
+	range.v = v;
+	range.from = from > base ? from - base : 0;
+	range.to = to - base;
+	return omb_store_list(v->config->repo->store, folder, true, visit, &range,
+						  err);
+}
+
 /* Objects with numbers from..to-1 over all. */
 static omb_status
 submit_range(omb_verify_state *v, uint64_t from, uint64_t to, omb_error *err)
 {
-	wal_range range;
+	uint64_t wal = v->pack_count;
+	uint64_t marks = wal + v->result->wal_files_total;
 
-	memset(&range, 0, sizeof(range));
 	submit_packs(v, (size_t) from, (size_t) to);
-	if (to <= v->pack_count)
-		return OMB_OK;
-	range.v = v;
-	range.from = from > v->pack_count ? from - v->pack_count : 0;
-	range.to = to - v->pack_count;
-	return omb_store_list(v->config->repo->store, OMB_WAL_FOLDER, true,
-						  submit_wal, &range, err);
+	if (submit_listed(v, OMB_WAL_FOLDER, submit_wal, wal, from,
+					  to < marks ? to : marks, err) == OMB_OK)
+		(void) submit_listed(v, OMB_MARKS_FOLDER, submit_mark, marks, from, to,
+							 err);
+	return err->status;
 }
 
 /* ---- what there is ---- */
@@ -305,6 +347,19 @@ note_wal(const omb_store_entry *entry, void *arg, omb_error *err)
 		return OMB_OK;
 	}
 	v->result->wal_files_total++;
+	if (is_selected(v, entry->name))
+		v->result->bytes_total += entry->size;
+	return OMB_OK;
+}
+
+static omb_status
+note_mark(const omb_store_entry *entry, void *arg, omb_error *err)
+{
+	omb_verify_state *v = arg;
+
+	if (entry->is_folder || !omb_verify_is_mark(entry->name))
+		return OMB_OK;
+	v->result->marks_total++;
 	if (is_selected(v, entry->name))
 		v->result->bytes_total += entry->size;
 	return OMB_OK;
@@ -400,7 +455,9 @@ verify_all(omb_verify_state *v, omb_error *err)
 	size_t i;
 
 	if (omb_store_list(store, OMB_WAL_FOLDER, true, note_wal, v, err) !=
-		OMB_OK)
+			OMB_OK ||
+		omb_store_list(store, OMB_MARKS_FOLDER, true, note_mark, v, err) !=
+			OMB_OK)
 		return err->status;
 	for (i = 0; i < v->pack_count; i++)
 	{
@@ -411,7 +468,7 @@ verify_all(omb_verify_state *v, omb_error *err)
 		free(name);
 	}
 	v->result->packs_total = v->pack_count;
-	all = v->pack_count + v->result->wal_files_total;
+	all = v->pack_count + v->result->wal_files_total + v->result->marks_total;
 	start = v->deadline != 0 && all > 0 ? mix(v->config->seed) % all : 0;
 	if (!v->config->fast && (submit_range(v, start, all, err) != OMB_OK ||
 							 submit_range(v, 0, start, err) != OMB_OK))
@@ -444,7 +501,8 @@ omb_verify(const omb_verify_config *config, omb_verify_result *result,
 	if (config->max_seconds > 0)
 	{
 		/* a quarter is for the manifests */
-		v->deadline = omb_time_now() + (int64_t) config->max_seconds * 750000;
+		v->deadline =
+			omb_time_steady() + (int64_t) config->max_seconds * 750000;
 		v->last_deadline =
 			v->deadline + (int64_t) config->max_seconds * 250000;
 	}

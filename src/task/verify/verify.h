@@ -33,6 +33,8 @@ typedef struct omb_verify_result
 	uint64_t packs_total;
 	uint64_t wal_files;
 	uint64_t wal_files_total;
+	uint64_t marks; /* marks, watermarks, pins and notes of gaps */
+	uint64_t marks_total;
 	uint64_t bytes; /* stored bytes read */
 	uint64_t bytes_total;
 	omb_problems problems; /* omb_problems_clear */
@@ -40,7 +42,7 @@ typedef struct omb_verify_result
 
 /*
  * Check packs (bytes against their names, all seals), manifests (every extent
- * against the trailer of its pack), WAL files (seals, ids) and that each
+ * against the trailer of its pack), WAL files (seals, ids), marks and watermarks, and that each
  * backup has all packs, with their sizes, and all WAL from its start to its
  * stop. Problems are reported and collected; the status is OMB_OK unless
  * verifying itself could not go on.
