@@ -184,7 +184,7 @@ failures_end(\%proxy, in_sizes(
 	[ 'status=503:SlowDown', 'put', qr/503( SlowDown.*)?\ndetail: Gave up after 4 attempts/ ],
 	[ 'inner=InternalError method=P', 'put', qr/200 InternalError.*\ndetail: Gave up after 4 attempts/ ],
 	[ 'reset-up=500 method=P', 'put', qr/lost the connection.*\ndetail: Gave up after 4 attempts/ ],
-	[ 'status=403:AccessDenied', 'put', qr/403 AccessDenied.*\nhint: The key needs s3:GetObject/ ],
+	[ 'status=403:AccessDenied', 'put', qr/403 AccessDenied.*\nhint: The key needs s3:PutObject/ ],
 	[ 'status=507:Full', 'put', qr/^no_space/ ],
 	[ 'redirect=eu-test-1', 'put', qr/301( PermanentRedirect.*)?\nhint: Check endpoint/ ],
 	[ 'status=404:Nothing', 'get', qr/^failed: .*404 Nothing/ ],

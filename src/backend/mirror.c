@@ -300,7 +300,9 @@ note_look(const omb_fields *fields)
 		if (changed)
 			log_change(OMB_TARGET_OK, "", "");
 		mirror.pause_ms = 0;
-		mirror.look_at = mirror.looked_at + LOOK_MS;
+		/* locks of what is there are extended bit by bit, after new WAL */
+		mirror.look_at =
+			mirror.looked_at + (omb_agent_u64(fields, "again") ? 0 : LOOK_MS);
 	}
 	else
 		note_failure(state_of(status), error_text(fields),

@@ -75,10 +75,47 @@ is_secret(const char *name, size_t len)
 	return false;
 }
 
+bool
+omb_location_lock(const char *mode, const char *days, bool *compliance,
+				  uint32_t *count, const char **reason)
+{
+	size_t i;
+
+	*compliance = false;
+	*count = 0;
+	if (mode == NULL && days == NULL)
+		return true;
+	if (mode == NULL || days == NULL)
+		return fail(reason, "object-lock and lock-days are given together");
+	*compliance = strcmp(mode, "compliance") == 0;
+	if (!*compliance && strcmp(mode, "governance") != 0)
+		return fail(reason, "object-lock is governance or compliance");
+	for (i = 0; days[i] >= '0' && days[i] <= '9' && i < 5; i++)
+		*count = 10 * *count + (uint32_t) (days[i] - '0');
+	if (days[i] != '\0' || *count < OMB_LOCATION_LOCK_DAYS_MIN ||
+		*count > OMB_LOCATION_LOCK_DAYS_MAX)
+		return fail(reason, "lock-days is a number from 2 to 3650");
+	return true;
+}
+
+/* A value that is longer is wrong, whatever is behind it. */
+static const char *
+keep_value(const char *text, size_t len, char *out, size_t size)
+{
+	if (!omb_percent_decode(text, len, out, size))
+		out[0] = '\0';
+	return out;
+}
+
 static bool
-check_options(const char *text, const char **reason)
+check_options(const char *text, bool is_s3, const char **reason)
 {
 	char decoded[OMB_LOCATION_MAX + 1];
+	char lock_mode[16], lock_days[16];
+	const char *mode = NULL;
+	const char *days = NULL;
+	bool compliance;
+	uint32_t count;
 
 	while (*text != '\0')
 	{
@@ -95,11 +132,20 @@ check_options(const char *text, const char **reason)
 		if (is_secret(decoded, strlen(decoded)))
 			return fail(reason, "it holds a secret, which everybody could "
 								"see; put it into a file of credentials");
+		if (mode == NULL && strcmp(decoded, "object-lock") == 0)
+			mode = keep_value(equals + 1, len - (size_t) (equals - text) - 1,
+							  lock_mode, sizeof(lock_mode));
+		else if (days == NULL && strcmp(decoded, "lock-days") == 0)
+			days = keep_value(equals + 1, len - (size_t) (equals - text) - 1,
+							  lock_days, sizeof(lock_days));
 		text += len;
 		if (*text == '&')
 			text++;
 	}
-	return true;
+	if ((mode != NULL || days != NULL) && !is_s3)
+		return fail(reason, "only objects in a bucket of S3 can be locked "
+							"by object-lock");
+	return omb_location_lock(mode, days, &compliance, &count, reason);
 }
 
 /* The user in front of a host: only for servers that people log in to. */
@@ -168,5 +214,6 @@ omb_location_check(const char *url, char *directory, size_t size,
 					reason))
 		return false;
 	return rest[host + path] == '\0' ||
-		   check_options(rest + host + path + 1, reason);
+		   check_options(rest + host + path + 1, is_scheme(url, scheme, "s3"),
+						 reason);
 }

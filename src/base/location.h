@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define OMB_LOCATION_MAX 1000
 
@@ -21,5 +22,16 @@
  */
 extern bool omb_location_check(const char *url, char *directory, size_t size,
 							   const char **reason);
+
+/*
+ * The options "object-lock" and "lock-days" of a bucket, NULL where they are
+ * not given: for how many days objects are locked, 0 for not at all. False,
+ * with *reason in words.
+ */
+#define OMB_LOCATION_LOCK_DAYS_MIN 2
+#define OMB_LOCATION_LOCK_DAYS_MAX 3650
+extern bool omb_location_lock(const char *mode, const char *days,
+							  bool *compliance, uint32_t *count,
+							  const char **reason);
 
 #endif

@@ -243,7 +243,8 @@ omb_time_parse(const char *text, int64_t *time)
 	{
 		int scale = 100000;
 
-		for (p++; *p >= '0' && *p <= '9' && scale > 0; p++, scale /= 10)
+		/* digits beyond those are left out */
+		for (p++; *p >= '0' && *p <= '9'; p++, scale /= 10)
 			fraction += (*p - '0') * scale;
 	}
 	if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 ||

@@ -11,6 +11,7 @@
 #include "store/url.h"
 #include "task/mirror/mirror.h"
 #include "task/mirror/mirrorcheck.h"
+#include "task/mirror/mirrorlock.h"
 #include "task/mirror/probe.h"
 
 #include <inttypes.h>
@@ -156,6 +157,30 @@ open_stores(arguments *args, omb_mirror_config *config, omb_store **from,
 	return err->status;
 }
 
+/* What is there is locked anew when it is time for that. */
+static omb_status
+extend_locks(const arguments *args, const omb_mirror_config *config,
+			 omb_mirror_lock_result *result, omb_error *err)
+{
+	omb_mirror_lock_config locks;
+	omb_mirror_locker *locker;
+	char *target, *path;
+
+	target = omb_url_absolute(args->to);
+	path = omb_mirror_locked_path(config->from, target);
+	memset(&locks, 0, sizeof(locks));
+	locks.to = config->to;
+	locks.path = path;
+	locks.jobs = config->jobs;
+	locker = omb_mirror_locker_new(&locks);
+	if (locker != NULL)
+		(void) omb_mirror_locker_step(locker, 0, result, err);
+	omb_mirror_locker_free(locker);
+	free(path);
+	free(target);
+	return err->status;
+}
+
 static void
 show_json(const omb_mirror_result *result, bool dry_run, omb_json *json)
 {
@@ -214,12 +239,14 @@ run(const arguments *args, omb_mirror_config *config, unsigned sample,
 	mirror_state *state, omb_error *err)
 {
 	omb_mirror_check_result checked;
+	omb_mirror_lock_result locks;
 	omb_mirror_result result;
 	omb_error check_error = OMB_ERROR_INIT;
 	omb_json json;
 
 	memset(&checked, 0, sizeof(checked));
 	memset(&result, 0, sizeof(result));
+	memset(&locks, 0, sizeof(locks));
 	if (args->as_json)
 	{
 		state->json = &json;
@@ -232,7 +259,10 @@ run(const arguments *args, omb_mirror_config *config, unsigned sample,
 								&check_error);
 	/* what is missing is counted, or with --heal copied */
 	if (check_error.status == OMB_OK || check_error.status == OMB_DAMAGED)
-		(void) omb_mirror(config, &result, err);
+	{
+		if (omb_mirror(config, &result, err) == OMB_OK && !config->dry_run)
+			(void) extend_locks(args, config, &locks, err);
+	}
 	omb_display_end(&state->display);
 	if (args->as_json)
 	{
@@ -240,6 +270,7 @@ run(const arguments *args, omb_mirror_config *config, unsigned sample,
 		if (args->check)
 			show_check(&checked, &json);
 		show_json(&result, config->dry_run, &json);
+		omb_json_u64(&json, "locks_extended", locks.extended);
 		omb_json_close(&json, '}');
 		omb_json_end(&json);
 	}
@@ -250,6 +281,9 @@ run(const arguments *args, omb_mirror_config *config, unsigned sample,
 			show_check(&checked, NULL);
 		if (err->status == OMB_OK && check_error.status == OMB_OK)
 			show_text(config, &result);
+		if (locks.extended > 0)
+			printf("%" PRIu64 " objects that were there are locked anew\n",
+				   locks.extended);
 	}
 	if (check_error.status != OMB_OK)
 		*err = check_error;

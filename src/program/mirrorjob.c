@@ -21,6 +21,7 @@
 #include "store/url.h"
 #include "task/mirror/mirror.h"
 #include "task/mirror/mirrorexpire.h"
+#include "task/mirror/mirrorlock.h"
 #include "task/mirror/probe.h"
 
 #include <pthread.h>
@@ -32,6 +33,9 @@
 
 /* The rate is that of so many seconds. */
 #define SAMPLES 10
+
+/* New WAL waits so long for the locks of what is there. */
+#define LOCK_SECONDS 10
 
 typedef struct mirror_job
 {
@@ -49,6 +53,7 @@ typedef struct mirror_job
 	omb_store *to;
 	omb_mirror_keep *keep;
 	omb_mirror_session *session;
+	omb_mirror_locker *locker; /* or NULL */
 	char *list_path;
 	bool complete; /* after the last step */
 	bool full;	   /* the target has no space left */
@@ -160,11 +165,13 @@ static void
 close_all(mirror_job *job)
 {
 	omb_mirror_end(job->session);
+	omb_mirror_locker_free(job->locker);
 	omb_mirror_keep_free(job->keep);
 	omb_store_free(job->to);
 	omb_repository_free(job->repo);
 	free(job->list_path);
 	job->session = NULL;
+	job->locker = NULL;
 	job->keep = NULL;
 	job->to = NULL;
 	job->repo = NULL;
@@ -184,6 +191,21 @@ check_encrypted(const mirror_job *job, omb_error *err)
 	omb_error_hint(err, "Make a new repository without \"--no-encryption\" to "
 						"have a copy elsewhere.");
 	return err->status;
+}
+
+static void
+open_locker(mirror_job *job)
+{
+	omb_mirror_lock_config config;
+	char *path = omb_mirror_locked_path(job->repo->store, job->url);
+
+	memset(&config, 0, sizeof(config));
+	config.to = job->to;
+	config.path = path;
+	config.jobs = job->transfers;
+	config.throttle = job->throttle;
+	job->locker = omb_mirror_locker_new(&config);
+	free(path);
 }
 
 static omb_status
@@ -208,6 +230,7 @@ open_session(mirror_job *job, omb_error *err)
 	config.waiting = note_waiting;
 	config.current = note_current;
 	config.arg = job;
+	open_locker(job);
 	return omb_mirror_begin(&config, &job->session, err);
 }
 
@@ -258,7 +281,9 @@ static void
 look(mirror_job *job, bool full)
 {
 	omb_error err = OMB_ERROR_INIT;
+	omb_mirror_lock_result locked;
 	omb_mirror_result result;
+	bool again = false;
 
 	int64_t began = omb_time_steady();
 	int64_t spent;
@@ -272,6 +297,10 @@ look(mirror_job *job, bool full)
 	if (err.status != OMB_OK)
 		close_all(job);
 	note_waiting(result.missing, result.bytes_missing, job);
+	if (job->complete && job->locker != NULL)
+		again = omb_mirror_locker_step(job->locker, LOCK_SECONDS, &locked,
+									   &err) == OMB_OK &&
+				!locked.is_done;
 	spent = omb_time_steady() - began;
 	/* too short for the thread that measures */
 	if (job->rate == 0 && result.bytes > 0 && spent > 0)
@@ -285,6 +314,7 @@ look(mirror_job *job, bool full)
 	omb_agent_text("waiting_wal", result.waiting_wal);
 	omb_agent_i64("current_at", job->current_at);
 	omb_agent_u64("rate", job->rate);
+	omb_agent_u64("again", again);
 	end_answer(job);
 }
 

@@ -191,6 +191,35 @@ omb_store_clock(omb_store *store, int64_t *offset)
 	return store->ops->clock != NULL && store->ops->clock(store, offset);
 }
 
+bool
+omb_store_lock_rule(omb_store *store, omb_lock_rule *rule)
+{
+	memset(rule, 0, sizeof(*rule));
+	return store->ops->lock_rule != NULL && store->ops->lock_rule(store, rule);
+}
+
+omb_status
+omb_store_object_lock(omb_store *store, const char *name,
+					  omb_object_lock *lock, omb_error *err)
+{
+	memset(lock, 0, sizeof(*lock));
+	return store->ops->object_lock(store, name, lock, err);
+}
+
+omb_status
+omb_store_set_object_lock(omb_store *store, const char *name,
+						  const omb_object_lock *lock, omb_error *err)
+{
+	return store->ops->set_object_lock(store, name, lock, err);
+}
+
+omb_status
+omb_store_lock_place(omb_store *store, omb_lock_place *place, omb_error *err)
+{
+	memset(place, 0, sizeof(*place));
+	return store->ops->lock_place(store, place, err);
+}
+
 void
 omb_store_free(omb_store *store)
 {

@@ -25,6 +25,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "store/objectlock.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -99,6 +100,14 @@ typedef struct omb_store_ops
 	void (*unlock)(omb_lock *lock);
 	/* NULL: there is no other clock than this machine's. */
 	bool (*clock)(omb_store *store, int64_t *offset);
+	/* Locks on objects; all NULL, or the first one false: it has none. */
+	bool (*lock_rule)(omb_store *store, omb_lock_rule *rule);
+	omb_status (*object_lock)(omb_store *store, const char *name,
+							  omb_object_lock *lock, omb_error *err);
+	omb_status (*set_object_lock)(omb_store *store, const char *name,
+								  const omb_object_lock *lock, omb_error *err);
+	omb_status (*lock_place)(omb_store *store, omb_lock_place *place,
+							 omb_error *err);
 	void (*free)(omb_store *store);
 } omb_store_ops;
 
@@ -173,7 +182,8 @@ extern omb_status omb_store_confirm(omb_store *store, const char *name,
 
 /*
  * Remove an object; one that is not there is OMB_NOT_FOUND, and one that the
- * store keeps locked until some time OMB_REFUSED. After a crash it
+ * store keeps locked until some time OMB_REFUSED. Where a store keeps versions
+ * it is not there any more, and can be had back by who has the right. After a crash it
  * may be back, unless its folder was settled: before removing what an object
  * names, settle the removal of the object.
  */
@@ -217,6 +227,22 @@ extern void omb_store_unlock(omb_lock *lock);
  * server.
  */
 extern bool omb_store_clock(omb_store *store, int64_t *offset);
+
+/*
+ * Objects that nobody can remove until some time (store/objectlock.h); nothing
+ * to do with the store's lock. New objects are locked by the rule. False for a
+ * store that has no such locks: the functions below are not for it.
+ */
+extern bool omb_store_lock_rule(omb_store *store, omb_lock_rule *rule);
+/* OMB_NOT_FOUND when there is no such object. */
+extern omb_status omb_store_object_lock(omb_store *store, const char *name,
+										omb_object_lock *lock, omb_error *err);
+extern omb_status omb_store_set_object_lock(omb_store *store, const char *name,
+											const omb_object_lock *lock,
+											omb_error *err);
+/* What the place can do, as far as it tells us. */
+extern omb_status omb_store_lock_place(omb_store *store, omb_lock_place *place,
+									   omb_error *err);
 
 extern void omb_store_free(omb_store *store);
 

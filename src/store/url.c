@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "base/location.h"
 #include "base/percent.h"
 #include "store/azure/azure.h"
 #include "store/directory.h"
@@ -284,6 +285,24 @@ set_style(omb_s3_style *style, const char *value)
 	return strcmp(value, "path") == 0 || strcmp(value, "virtual") == 0;
 }
 
+/* What the options say of locks on objects. */
+static omb_status
+set_lock(const omb_url *url, omb_s3_config *config, omb_error *err)
+{
+	const char *reason;
+
+	if (omb_location_lock(omb_url_option_get(url, "object-lock"),
+						  omb_url_option_get(url, "lock-days"),
+						  &config->lock.compliance, &config->lock.days,
+						  &reason))
+		return OMB_OK;
+	(void) omb_error_set(err, OMB_USAGE, "invalid lock in URL \"%s://%s\": %s",
+						 url->scheme, url->host, reason);
+	omb_error_hint(err, "Write for example "
+						"\"object-lock=governance&lock-days=30\".");
+	return err->status;
+}
+
 static omb_status
 open_s3(const omb_url *url, const omb_cloud_options *common, omb_store **out,
 		omb_error *err)
@@ -299,17 +318,23 @@ open_s3(const omb_url *url, const omb_cloud_options *common, omb_store **out,
 	size_t i;
 
 	config.common.prefix = url->path;
+	if (set_lock(url, &config, err) != OMB_OK)
+		return err->status;
 	for (i = 0; i < url->option_count; i++)
 	{
 		const omb_url_option *option = &url->option[i];
 
+		if (strcmp(option->name, "object-lock") == 0 ||
+			strcmp(option->name, "lock-days") == 0)
+			continue;
 		if (strcmp(option->name, "style") == 0 ?
 				!set_style(&config.style, option->value) :
 				!set_option(option, &config.common, text,
 							sizeof(text) / sizeof(text[0])))
 			return invalid_option(url, option,
 								  "endpoint, region, style (path, virtual), "
-								  "storage-class, sse, kms-key",
+								  "storage-class, sse, kms-key, object-lock "
+								  "(governance, compliance), lock-days",
 								  err);
 	}
 	if (url->host[0] == '\0')

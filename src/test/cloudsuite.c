@@ -10,6 +10,8 @@
  *   cloudsuite get NAME SIZE     read it in pieces and compare
  *   cloudsuite whole NAME SIZE   read it at once and compare
  *   cloudsuite list | remove NAME | removeall PREFIX COUNT | sweep SECONDS
+ *   cloudsuite ask METHOD NAME QUERY [HEADER]   a request to S3 as it is, for
+ *                             the bucket with an empty name; prints the answer
  *   cloudsuite renew FILE        list, which must fail; put FILE in the place of
  *                             the credentials; list again
  *
@@ -160,6 +162,26 @@ put_bucket(const target *t, const char *policy, omb_error *err)
 	omb_cloud_answer_free(&answer);
 	omb_cloud_client_free(client);
 	omb_buf_free(&text);
+	return err->status;
+}
+
+static omb_status
+ask(const target *t, int argc, char **argv, omb_error *err)
+{
+	omb_cloud_call call = { .action = "ask for", .method = argv[2] };
+	omb_cloud_answer answer = { 0 };
+	omb_cloud_client *client;
+
+	call.name = argv[3][0] != '\0' ? argv[3] : NULL;
+	call.query = argv[4];
+	if (argc > 5)
+		call.header[call.header_count++] = argv[5];
+	if (open_client(t, &client, err) == OMB_OK &&
+		omb_cloud_do(client, &call, &answer, err) == OMB_OK)
+		printf("%.*s\n", (int) answer.http.body.len,
+			   (const char *) answer.http.body.data);
+	omb_cloud_answer_free(&answer);
+	omb_cloud_client_free(client);
 	return err->status;
 }
 
@@ -635,6 +657,11 @@ main(int argc, char **argv)
 	if (strcmp(action, "create") == 0)
 	{
 		(void) put_bucket(&t, NULL, &err);
+		return report(&err);
+	}
+	if (strcmp(action, "ask") == 0 && argc > 4)
+	{
+		(void) ask(&t, argc, argv, &err);
 		return report(&err);
 	}
 	if (strcmp(action, "policy") == 0)

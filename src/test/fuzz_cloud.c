@@ -23,6 +23,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint64_t bytes;
 	int64_t newest;
 	char *id;
+	bool flag;
 
 	(void) omb_cloud_parse_error(data, size, &error);
 	if (omb_cloud_parse_page(data, size, &page))
@@ -44,6 +45,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (omb_aws_keys_parse(data, size, &credentials))
 		omb_credentials_wipe(&credentials);
 	(void) omb_s3_parse_completed(data, size);
+	(void) omb_s3_parse_retention(data, size, &flag, &newest);
+	(void) omb_s3_parse_versioning(data, size, &flag);
+	(void) omb_s3_parse_lock_config(data, size, &flag);
 	if (omb_s3_parse_upload_id(data, size, &id))
 		free(id);
 	return 0;

@@ -473,6 +473,47 @@ test_random(int steps)
 	world_free(&w);
 }
 
+static bool
+lock_month(omb_store *store, omb_lock_rule *rule)
+{
+	rule->days = 30;
+	return true;
+}
+
+/* What would be replaced stays for its lock: then nothing is gained. */
+static void
+test_locked(void)
+{
+	world w;
+	omb_store_ops ops;
+	omb_error err = OMB_ERROR_INIT;
+	int i;
+
+	make_world(&w);
+	for (i = 0; i < 2; i++)
+	{
+		omb_repository *repo = copy_repository(w.repo);
+		omb_prune_config config;
+		omb_prune_result result;
+		seen s;
+
+		set_config(&config, repo, &s);
+		ops = *repo->store->ops;
+		if (i == 1)
+			ops.lock_rule = lock_month;
+		repo->store->ops = &ops;
+		ok(omb_prune(&config, &result, &err) == OMB_OK && is_whole(&w, repo),
+		   "pruned %s locks", i == 0 ? "without" : "with");
+		ok((result.packs_rewritten > 0) == (i == 0) &&
+			   result.packs_removed > 0,
+		   "%" PRIu64 " packs were removed, %" PRIu64 " rewritten",
+		   result.packs_removed, result.packs_rewritten);
+		omb_buf_free(&s.text);
+		omb_repository_free(repo);
+	}
+	world_free(&w);
+}
+
 /* Small limits come to the same as none. */
 static void
 test_ranges(void)
@@ -594,6 +635,7 @@ main(void)
 	test_revisions();
 	test_damage();
 	test_ranges();
+	test_locked();
 	test_faults(false);
 	test_faults(true);
 	random_state =

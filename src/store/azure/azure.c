@@ -92,7 +92,8 @@ azure_prepare(omb_cloud_attempt *a, omb_error *err)
 }
 
 static void
-azure_explain(const omb_cloud_answer *answer, omb_error *err)
+azure_explain(const omb_cloud_call *call, const omb_cloud_answer *answer,
+			  omb_error *err)
 {
 	static const char *const bad_key[] = { "AuthenticationFailed",
 										   "InvalidAuthenticationInfo",
@@ -159,7 +160,8 @@ put_md5(const void *data, size_t len, omb_cloud_call *call, omb_buf *text)
 }
 
 static void
-put_headers(const void *data, size_t len, omb_cloud_call *call, omb_buf *text)
+put_headers(omb_cloud_client *client, const void *data, size_t len,
+			omb_cloud_call *call, omb_buf *text)
 {
 	call->header[call->header_count++] = "x-ms-blob-type: BlockBlob";
 	put_md5(data, len, call, text);

@@ -184,6 +184,45 @@ cloud_free(omb_store *base)
 	free(store);
 }
 
+/* ---- locks on objects ---- */
+
+static bool
+cloud_lock_rule(omb_store *base, omb_lock_rule *rule)
+{
+	const omb_cloud_client *client = ((cloud_store *) base)->client;
+
+	if (client->provider->lock_rule == NULL)
+		return false;
+	*rule = client->provider->lock_rule(client);
+	return true;
+}
+
+static omb_status
+cloud_object_lock(omb_store *base, const char *name, omb_object_lock *lock,
+				  omb_error *err)
+{
+	omb_cloud_client *client = ((cloud_store *) base)->client;
+
+	return client->provider->object_lock(client, name, lock, err);
+}
+
+static omb_status
+cloud_set_object_lock(omb_store *base, const char *name,
+					  const omb_object_lock *lock, omb_error *err)
+{
+	omb_cloud_client *client = ((cloud_store *) base)->client;
+
+	return client->provider->set_object_lock(client, name, lock, err);
+}
+
+static omb_status
+cloud_lock_place(omb_store *base, omb_lock_place *place, omb_error *err)
+{
+	omb_cloud_client *client = ((cloud_store *) base)->client;
+
+	return client->provider->lock_place(client, place, err);
+}
+
 omb_store *
 omb_store_cloud_new(omb_cloud_client *client)
 {
@@ -206,6 +245,10 @@ omb_store_cloud_new(omb_cloud_client *client)
 		.lock = cloud_lock_take,
 		.unlock = omb_sole_give,
 		.clock = cloud_clock,
+		.lock_rule = cloud_lock_rule,
+		.object_lock = cloud_object_lock,
+		.set_object_lock = cloud_set_object_lock,
+		.lock_place = cloud_lock_place,
 		.free = cloud_free,
 	};
 	cloud_store *store = omb_calloc(1, sizeof(*store));

@@ -491,7 +491,7 @@ explain(const omb_cloud_attempt *a, omb_error *err)
 	(void) omb_error_set(err, status, "server answered %d%s%.60s%s%s",
 						 answer->http.status, e->code[0] != '\0' ? " " : "",
 						 e->code, message[0] != '\0' ? ": " : "", message);
-	a->client->provider->explain(answer, err);
+	a->client->provider->explain(a->call, answer, err);
 	/* some proxies say 401 where 407 is meant */
 	if (answer->http.status == 407 ||
 		(answer->http.status == 401 && a->client->keys.proxy != NULL))

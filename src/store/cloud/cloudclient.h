@@ -119,7 +119,8 @@ typedef struct omb_cloud_provider
 	/* Codes of errors that may pass; NULL at their end. */
 	const char *const *passing;
 	/* Add a hint to what the server said, or a better status. */
-	void (*explain)(const omb_cloud_answer *answer, omb_error *err);
+	void (*explain)(const omb_cloud_call *call, const omb_cloud_answer *answer,
+					omb_error *err);
 
 	/* A page of the objects below a folder; query as for omb_cloud_call. */
 	void (*put_list_query)(const omb_cloud_client *client, const char *folder,
@@ -127,8 +128,8 @@ typedef struct omb_cloud_provider
 	bool (*parse_page)(const void *data, size_t len, omb_cloud_page *page);
 
 	/* Headers of a whole object's PUT, besides mark and condition. NULL */
-	void (*put_headers)(const void *data, size_t len, omb_cloud_call *call,
-						omb_buf *text);
+	void (*put_headers)(omb_cloud_client *client, const void *data, size_t len,
+						omb_cloud_call *call, omb_buf *text);
 	omb_status (*parts_begin)(omb_cloud_client *client, omb_cloud_parts *parts,
 							  omb_error *err);
 	omb_status (*parts_send)(omb_cloud_client *client, omb_cloud_parts *parts,
@@ -156,6 +157,14 @@ typedef struct omb_cloud_provider
 	/* As the operation of a store. NULL: nothing can be done. */
 	omb_status (*sweep)(omb_cloud_client *client, uint64_t seconds,
 						bool remove, omb_store_swept *swept, omb_error *err);
+	/* As the operations of a store. All NULL: it has none. */
+	omb_lock_rule (*lock_rule)(const omb_cloud_client *client);
+	omb_status (*object_lock)(omb_cloud_client *client, const char *name,
+							  omb_object_lock *lock, omb_error *err);
+	omb_status (*set_object_lock)(omb_cloud_client *client, const char *name,
+								  const omb_object_lock *lock, omb_error *err);
+	omb_status (*lock_place)(omb_cloud_client *client, omb_lock_place *place,
+							 omb_error *err);
 	/* Free what omb_cloud_client.own points to. */
 	void (*free_own)(void *own);
 } omb_cloud_provider;

@@ -7,10 +7,33 @@
  */
 #include "store/cloud/cloudremove.h"
 
+#include "base/text.h"
 #include "store/cloud/cloudhead.h"
 #include "store/removeall.h"
 
 #include <string.h>
+
+/*
+ * A right that is missing and a lock are both forbidden: only asking for the
+ * lock tells them apart. Where that is forbidden, too, it is left at the right.
+ */
+static void
+tell_locked(omb_cloud_client *client, const char *name, omb_error *err)
+{
+	omb_error ignored = OMB_ERROR_INIT;
+	omb_object_lock lock;
+	char time[OMB_TIME_TEXT];
+
+	if (client->provider->object_lock == NULL ||
+		client->provider->object_lock(client, name, &lock, &ignored) !=
+			OMB_OK ||
+		!lock.is_set || lock.until <= omb_cloud_client_now(client))
+		return;
+	omb_error_clear(err);
+	(void) omb_error_set(err, OMB_REFUSED,
+						 "object \"%s\" in \"%s\" is locked until %s", name,
+						 client->location, omb_time_format(lock.until, time));
+}
 
 static omb_status
 delete_object(omb_cloud_client *client, const char *name, omb_error *err)
@@ -24,6 +47,8 @@ delete_object(omb_cloud_client *client, const char *name, omb_error *err)
 		answer.http.status == 404 &&
 		strcmp(answer.error.code, client->provider->absent) == 0)
 		omb_error_clear(err);
+	else if (answer.http.status == 403)
+		tell_locked(client, name, err);
 	omb_cloud_answer_free(&answer);
 	return err->status;
 }

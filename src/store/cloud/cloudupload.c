@@ -335,7 +335,8 @@ put_whole(cloud_upload *u, const char *name, const char *mark, omb_error *err)
 
 	call.header_count = add_options(u, mark, call.header);
 	if (provider->put_headers != NULL)
-		provider->put_headers(u->buffer.data, u->buffer.len, &call, &text);
+		provider->put_headers(u->uploader->client, u->buffer.data,
+							  u->buffer.len, &call, &text);
 	if (appear(u, &call, true, false, err) == OMB_OK)
 		note_rate(u->uploader, u->buffer.len, since);
 	omb_buf_free(&text);

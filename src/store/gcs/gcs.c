@@ -129,7 +129,8 @@ learn_token(omb_cloud_attempt *a)
 }
 
 static void
-gcs_explain(const omb_cloud_answer *answer, omb_error *err)
+gcs_explain(const omb_cloud_call *call, const omb_cloud_answer *answer,
+			omb_error *err)
 {
 	static const char *const bad_key[] = { "InvalidSecurity",
 										   "SignatureDoesNotMatch",
@@ -154,7 +155,8 @@ gcs_explain(const omb_cloud_answer *answer, omb_error *err)
 }
 
 static void
-put_headers(const void *data, size_t len, omb_cloud_call *call, omb_buf *text)
+put_headers(omb_cloud_client *client, const void *data, size_t len,
+			omb_cloud_call *call, omb_buf *text)
 {
 	omb_gcs_put_hash(omb_crc32c(0, data, len), text);
 	call->header[call->header_count++] = omb_buf_text(text);

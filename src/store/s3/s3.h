@@ -31,6 +31,7 @@ typedef struct omb_s3_config
 	const char *storage_class; /* STANDARD_IA, ..; NULL for the bucket's */
 	const char *encryption;	   /* AES256, aws:kms; NULL for the bucket's */
 	const char *kms_key_id;	   /* with aws:kms */
+	omb_lock_rule lock;		   /* of new objects */
 } omb_s3_config;
 
 /* Asks nothing of the server; fails when the description makes no sense. */

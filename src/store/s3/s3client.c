@@ -1,12 +1,14 @@
 /*
  * s3client.c: speaking S3: which server, signatures, the region learned from
- * it, listings, errors.
+ * it, listings.
  */
 #include "store/s3/awskeys.h"
 #include "store/s3/s3client.h"
 
 #include "base/text.h"
 #include "store/cloud/cloud.h"
+#include "store/s3/s3explain.h"
+#include "store/s3/s3lock.h"
 #include "store/s3/s3parts.h"
 #include "store/s3/s3remove.h"
 #include "store/s3/s3sign.h"
@@ -26,6 +28,7 @@ typedef struct s3_bucket
 	char *bucket;
 	bool virtual_host;
 	char *region; /* under the client's lock */
+	omb_lock_rule lock;
 } s3_bucket;
 
 static void
@@ -141,38 +144,12 @@ learn_region(omb_cloud_attempt *a)
 	return true;
 }
 
-static void
-s3_explain(const omb_cloud_answer *answer, omb_error *err)
+static omb_lock_rule
+lock_rule(const omb_cloud_client *client)
 {
-	static const char *const bad_key[] = { "InvalidAccessKeyId",
-										   "SignatureDoesNotMatch",
-										   "ExpiredToken",
-										   "InvalidToken",
-										   "TokenRefreshRequired",
-										   "InvalidClientTokenId",
-										   NULL };
-	static const char *const full[] = { "QuotaExceeded",
-										"InsufficientCapacity",
-										"XMinioStorageFull", NULL };
-	const char *code = answer->error.code;
+	const s3_bucket *b = client->own;
 
-	if (omb_cloud_is_code(answer, full))
-		err->status = OMB_NO_SPACE;
-	if (omb_cloud_is_code(answer, bad_key))
-		omb_error_hint(err, "Check the access key in the credentials file or "
-							"in the environment, and whether it has expired.");
-	else if (strcmp(code, "NoSuchBucket") == 0)
-		omb_error_hint(err, "Check the name of the bucket, or create it.");
-	else if (strcmp(code, "RequestTimeTooSkewed") == 0)
-		omb_error_hint(err, "Set this machine's clock.");
-	else if (answer->http.status == 403)
-		omb_error_hint(err, "The key needs s3:GetObject, s3:PutObject, "
-							"s3:DeleteObject, s3:AbortMultipartUpload and "
-							"s3:ListMultipartUploadParts on the objects, and "
-							"s3:ListBucket and "
-							"s3:ListBucketMultipartUploads on the bucket.");
-	else if (answer->http.status / 100 == 3)
-		omb_error_hint(err, "Check endpoint, region and style of the target.");
+	return b->lock;
 }
 
 void
@@ -232,6 +209,7 @@ new_bucket(const omb_s3_config *config, omb_error *err)
 		return NULL;
 	}
 	b->bucket = omb_strdup(config->bucket);
+	b->lock = config->lock;
 	/* a certificate for *.host does not hold for a bucket with dots */
 	b->virtual_host =
 		config->style == OMB_S3_STYLE_VIRTUAL ||
@@ -271,9 +249,10 @@ omb_s3_client_new(const omb_s3_config *config, omb_cloud_client **client,
 		.prepare = s3_prepare,
 		.learn = learn_region,
 		.passing = passing,
-		.explain = s3_explain,
+		.explain = omb_s3_explain,
 		.put_list_query = omb_s3_put_list_query,
 		.parse_page = omb_cloud_parse_page,
+		.put_headers = omb_s3_put_headers,
 		.parts_begin = omb_s3_parts_begin,
 		.parts_send = omb_s3_parts_send,
 		.parts_finish = omb_s3_parts_finish,
@@ -281,6 +260,10 @@ omb_s3_client_new(const omb_s3_config *config, omb_cloud_client **client,
 		.parts_drop = omb_s3_parts_drop,
 		.remove_batch = omb_s3_remove_batch,
 		.sweep = omb_s3_sweep,
+		.lock_rule = lock_rule,
+		.object_lock = omb_s3_object_lock,
+		.set_object_lock = omb_s3_set_object_lock,
+		.lock_place = omb_s3_lock_place,
 		.free_own = free_bucket,
 	};
 	omb_cloud_client *c;

@@ -3,6 +3,7 @@
  */
 #include "store/s3/s3parts.h"
 
+#include "store/s3/s3lock.h"
 #include "store/s3/s3sign.h"
 #include "store/s3/s3xml.h"
 
@@ -20,11 +21,13 @@ omb_s3_parts_begin(omb_cloud_client *client, omb_cloud_parts *parts,
 							.name = parts->name,
 							.query = "uploads=" };
 	omb_cloud_answer answer = { 0 };
+	omb_buf lock = OMB_BUF_INIT;
 	char *raw = NULL;
 
 	memcpy(call.header, parts->header,
 		   parts->header_count * sizeof(*parts->header));
 	call.header_count = parts->header_count;
+	omb_s3_lock_headers(client, &call, &lock);
 	if (omb_cloud_do(client, &call, &answer, err) == OMB_OK)
 	{
 		if (omb_s3_parse_upload_id(answer.http.body.data, answer.http.body.len,
@@ -37,6 +40,7 @@ omb_s3_parts_begin(omb_cloud_client *client, omb_cloud_parts *parts,
 								 parts->name, client->location);
 	}
 	free(raw);
+	omb_buf_free(&lock);
 	omb_cloud_answer_free(&answer);
 	return err->status;
 }
@@ -51,11 +55,13 @@ omb_s3_parts_send(omb_cloud_client *client, omb_cloud_parts *parts,
 							.body = parts->data,
 							.body_len = parts->len };
 	omb_cloud_answer answer = { 0 };
+	omb_buf md5 = OMB_BUF_INIT;
 	char etag[128];
 	char *query = omb_format("partNumber=%u&uploadId=%s", parts->number,
 							 omb_buf_text(&parts->id));
 
 	call.query = query;
+	omb_s3_lock_md5(client, &call, &md5);
 	if (omb_cloud_do(client, &call, &answer, err) == OMB_OK)
 	{
 		if (!omb_http_header(&answer.http, "etag", etag, sizeof(etag)) ||
@@ -71,6 +77,7 @@ omb_s3_parts_send(omb_cloud_client *client, omb_cloud_parts *parts,
 						   parts->number, etag);
 	}
 	free(query);
+	omb_buf_free(&md5);
 	omb_cloud_answer_free(&answer);
 	return err->status;
 }

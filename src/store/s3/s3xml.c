@@ -1,5 +1,5 @@
 /*
- * s3xml.c: uploads in parts, and the removal of many objects.
+ * s3xml.c: uploads in parts, the removal of many objects, and locks.
  */
 #include "store/s3/s3xml.h"
 
@@ -256,4 +256,78 @@ omb_s3_fates_free(omb_s3_fates *fates)
 		free(fates->item[i].key);
 	free(fates->item);
 	memset(fates, 0, sizeof(*fates));
+}
+
+/* ---- locks ---- */
+
+typedef struct retention_reader
+{
+	char mode[16];
+	int64_t until;
+} retention_reader;
+
+static const omb_xml_field retention_fields[] = {
+	OMB_XML_FIELD("Retention/Mode", OMB_XML_SHORT, retention_reader, mode),
+	OMB_XML_FIELD("Retention/RetainUntilDate", OMB_XML_TIME, retention_reader,
+				  until),
+};
+
+bool
+omb_s3_parse_retention(const void *data, size_t len, bool *compliance,
+					   int64_t *until)
+{
+	retention_reader r;
+	bool good;
+
+	memset(&r, 0, sizeof(r));
+	good = omb_xml_read_fields(data, len, retention_fields,
+							   LENGTH(retention_fields), &r) &&
+		   r.until != 0;
+	*compliance = strcmp(r.mode, "COMPLIANCE") == 0;
+	*until = r.until;
+	return good && (*compliance || strcmp(r.mode, "GOVERNANCE") == 0);
+}
+
+typedef struct state_reader
+{
+	bool found;
+	bool enabled;
+} state_reader;
+
+static const omb_xml_field versioning_fields[] = {
+	OMB_XML_FIELD("VersioningConfiguration", OMB_XML_SEEN, state_reader,
+				  found),
+	OMB_XML_FIELD_IS("VersioningConfiguration/Status", "Enabled", state_reader,
+					 enabled),
+};
+
+static const omb_xml_field lock_fields[] = {
+	OMB_XML_FIELD("ObjectLockConfiguration", OMB_XML_SEEN, state_reader,
+				  found),
+	OMB_XML_FIELD_IS("ObjectLockConfiguration/ObjectLockEnabled", "Enabled",
+					 state_reader, enabled),
+};
+
+static bool
+parse_state(const void *data, size_t len, const omb_xml_field *field,
+			size_t count, bool *enabled)
+{
+	state_reader r = { false, false };
+	bool good = omb_xml_read_fields(data, len, field, count, &r) && r.found;
+
+	*enabled = good && r.enabled;
+	return good;
+}
+
+bool
+omb_s3_parse_versioning(const void *data, size_t len, bool *enabled)
+{
+	return parse_state(data, len, versioning_fields, LENGTH(versioning_fields),
+					   enabled);
+}
+
+bool
+omb_s3_parse_lock_config(const void *data, size_t len, bool *enabled)
+{
+	return parse_state(data, len, lock_fields, LENGTH(lock_fields), enabled);
 }

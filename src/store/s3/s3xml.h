@@ -60,4 +60,13 @@ extern void omb_s3_fates_free(omb_s3_fates *fates);
 /* CompleteMultipartUpload: it is complete indeed. */
 extern bool omb_s3_parse_completed(const void *data, size_t len);
 
+/* GetObjectRetention */
+extern bool omb_s3_parse_retention(const void *data, size_t len,
+								   bool *compliance, int64_t *until);
+/* GetBucketVersioning, GetBucketObjectLockConfiguration: is it on? */
+extern bool omb_s3_parse_versioning(const void *data, size_t len,
+									bool *enabled);
+extern bool omb_s3_parse_lock_config(const void *data, size_t len,
+									 bool *enabled);
+
 #endif

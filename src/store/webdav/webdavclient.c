@@ -76,7 +76,8 @@ dav_learn(omb_cloud_attempt *a)
 }
 
 static void
-dav_explain(const omb_cloud_answer *answer, omb_error *err)
+dav_explain(const omb_cloud_call *call, const omb_cloud_answer *answer,
+			omb_error *err)
 {
 	switch (answer->http.status)
 	{

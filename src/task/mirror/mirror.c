@@ -65,6 +65,12 @@ omb_mirror_dropped_path(const omb_store *from, const char *url)
 	return cache_path(from, url, "dropped");
 }
 
+char *
+omb_mirror_locked_path(const omb_store *from, const char *url)
+{
+	return cache_path(from, url, "locked");
+}
+
 /* ---- what the target has ---- */
 
 typedef struct listing
@@ -326,11 +332,18 @@ judge(omb_mirror_run *r, const omb_mirror_result *result, omb_error *err)
 	}
 	else
 	{
+		/* what a store cannot do does not pass by itself */
 		(void) omb_error_set(err,
-							 result->damaged > 0 ? OMB_DAMAGED : OMB_FAILED,
+							 result->damaged > 0 ? OMB_DAMAGED :
+							 first != NULL &&
+									 first->status == OMB_UNSUPPORTED ?
+												   OMB_UNSUPPORTED :
+												   OMB_FAILED,
 							 "the copy of the repository is not complete");
 		if (result->damaged > 0)
 			omb_error_hint(err, "Run: omsupply_backup verify");
+		else if (first != NULL && first->hint[0] != '\0')
+			omb_error_hint(err, "%s", first->hint);
 	}
 	if (first != NULL && stop == NULL)
 		omb_error_detail(

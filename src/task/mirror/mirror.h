@@ -124,5 +124,7 @@ extern void omb_mirror_end(omb_mirror_session *session);
 extern char *omb_mirror_list_path(const omb_store *from, const char *url);
 /* The same for what the target dropped (task/mirror/mirrorkeep.h). */
 extern char *omb_mirror_dropped_path(const omb_store *from, const char *url);
+/* And for how far locking it anew got (task/mirror/mirrorlock.h). */
+extern char *omb_mirror_locked_path(const omb_store *from, const char *url);
 
 #endif

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define FOLDER "probe"
 #define SMALL_SIZE 1000
@@ -22,6 +23,74 @@
 #define RANGE_SIZE 2000
 /* Signatures allow for 15 minutes. */
 #define CLOCK_SECONDS 300
+/* An object of the probe is locked no longer than it takes to see that. */
+#define LOCK_SECONDS 60
+/* What was removed from a bucket with versions can be had back so long. */
+#define RETURN_DAYS 30
+
+/* What the operations need, in the words of each kind of store. */
+typedef enum permission
+{
+	MAY_PUT,
+	MAY_GET,
+	MAY_PUT_PARTS,
+	MAY_LIST,
+	MAY_REMOVE,
+	MAY_SWEEP,
+	MAY_LOCK
+} permission;
+
+typedef struct wording
+{
+	const char *scheme;
+	const char *permission[MAY_LOCK + 1];
+} wording;
+
+static const wording all_wordings[] = {
+	{ "s3",
+	  { "Storing needs s3:PutObject, and s3:PutObjectRetention where objects "
+		"are locked.",
+		"Reading needs s3:GetObject.",
+		"Large objects need s3:PutObject, and s3:AbortMultipartUpload to take "
+		"back what was cut short.",
+		"Listing needs s3:ListBucket.",
+		"Retention needs s3:DeleteObject. Without it the copy only grows.",
+		"Finding what cut uploads left needs s3:ListBucketMultipartUploads "
+		"and s3:ListMultipartUploadParts.",
+		"Locking objects and extending that needs s3:PutObjectRetention and "
+		"s3:GetObjectRetention." } },
+	{ "azblob",
+	  { "Storing needs the letters c and w in the permissions (sp) of a SAS "
+		"token.",
+		"Reading needs the letter r in the permissions (sp) of a SAS token.",
+		"Large objects need the letters c and w in the permissions (sp) of a "
+		"SAS token.",
+		"Listing needs the letter l in the permissions (sp) of a SAS token, "
+		"which has to be one of the container.",
+		"Retention needs the letter d in the permissions (sp) of a SAS token. "
+		"Without it the copy only grows.",
+		"", "" } },
+	{ "gs",
+	  { "Storing needs storage.objects.create (role Storage Object Creator "
+		"or Storage Object User).",
+		"Reading needs storage.objects.get (role Storage Object Viewer or "
+		"Storage Object User).",
+		"Large objects need storage.objects.create (role Storage Object User).",
+		"Listing needs storage.objects.list (role Storage Object Viewer or "
+		"Storage Object User).",
+		"Retention needs storage.objects.delete (role Storage Object User). "
+		"Without it the copy only grows.",
+		"", "" } },
+	{ "",
+	  { "Storing needs leave to write there.",
+		"Reading needs leave to read there.",
+		"Large objects need leave to write there.",
+		"Listing needs leave to read the directory.",
+		"Retention needs leave to write there. Without it the copy only "
+		"grows.",
+		"Finding what cut uploads left needs leave to read the directory.",
+		"" } },
+};
 
 typedef struct probe
 {
@@ -33,7 +102,22 @@ typedef struct probe
 	bool has_small;
 	bool has_large;
 	int errors;
+	const wording *words;
+	omb_lock_place place;
 } probe;
+
+static const wording *
+wording_of(const char *url)
+{
+	size_t len = url != NULL ? strcspn(url, ":") : 0;
+	size_t i = 0;
+
+	while (all_wordings[i].scheme[0] != '\0' &&
+		   (strlen(all_wordings[i].scheme) != len ||
+			strncasecmp(url, all_wordings[i].scheme, len) != 0))
+		i++;
+	return &all_wordings[i];
+}
 
 const char *
 omb_probe_word(omb_probe_result result)
@@ -58,10 +142,10 @@ tell(probe *p, const char *operation, omb_probe_result result,
 	p->config->row(&row, p->config->arg);
 }
 
-/* Tell how an operation went; permission says what it needs. */
+/* Tell how an operation went; needs says what it takes. */
 static bool
-conclude(probe *p, const char *operation, const char *found,
-		 const char *permission, const omb_error *err)
+conclude(probe *p, const char *operation, const char *found, const char *needs,
+		 const omb_error *err)
 {
 	char *text, *hint;
 
@@ -72,8 +156,9 @@ conclude(probe *p, const char *operation, const char *found,
 	}
 	text = err->detail[0] ? omb_format("%s: %s", err->message, err->detail) :
 							omb_strdup(err->message);
-	hint = err->hint[0] ? omb_format("%s %s", err->hint, permission) :
-						  omb_strdup(permission);
+	hint = err->hint[0] ?
+			   omb_format("%s%s%s", err->hint, needs[0] ? " " : "", needs) :
+			   omb_strdup(needs);
 	tell(p, operation, OMB_PROBE_ERROR, text, hint);
 	free(text);
 	free(hint);
@@ -97,8 +182,7 @@ try_put(probe *p)
 	(void) omb_store_put(p->store, p->small, p->bytes, SMALL_SIZE, &err);
 	p->has_small = err.status == OMB_OK;
 	(void) conclude(p, "put", "an object was stored",
-					"Storing needs s3:PutObject, or leave to write there.",
-					&err);
+					p->words->permission[MAY_PUT], &err);
 }
 
 /* A name that is taken must stay what it is. */
@@ -125,8 +209,8 @@ try_create_only(probe *p)
 			 "The server ignores that objects are to be created only. Use "
 			 "one that does not, or keep everybody else from writing there.");
 	else
-		(void) conclude(p, "create only", "",
-						"Looking for an object needs s3:GetObject.", &err);
+		(void) conclude(p, "create only", "", p->words->permission[MAY_GET],
+						&err);
 }
 
 static void
@@ -147,8 +231,7 @@ try_get(probe *p)
 		(void) omb_error_set(&err, OMB_DAMAGED,
 							 "the object has other bytes than were stored");
 	(void) conclude(p, "get", "the object was read back",
-					"Reading needs s3:GetObject, or leave to read there.",
-					&err);
+					p->words->permission[MAY_GET], &err);
 	omb_buf_free(&content);
 }
 
@@ -170,10 +253,7 @@ try_large(probe *p)
 					   "has them",
 					   omb_size_format(LARGE_SIZE, size));
 	(void) conclude(p, "large object", found,
-					"Large objects need s3:PutObject, "
-					"s3:AbortMultipartUpload and "
-					"s3:ListMultipartUploadParts.",
-					&err);
+					p->words->permission[MAY_PUT_PARTS], &err);
 	free(found);
 }
 
@@ -243,9 +323,7 @@ try_list(probe *p)
 		(void) omb_error_set(&err, OMB_FAILED,
 							 "an object that was stored is not listed");
 	(void) conclude(p, "list", "objects are listed",
-					"Listing needs s3:ListBucket, or leave to read the "
-					"directory.",
-					&err);
+					p->words->permission[MAY_LIST], &err);
 }
 
 /* What says that it is locked is as it should be: it goes when it may. */
@@ -278,9 +356,7 @@ try_remove(probe *p)
 		(void) omb_error_set(&err, OMB_FAILED,
 							 "an object that was removed is still listed");
 	(void) conclude(p, "remove", "the objects were removed again",
-					"Retention needs s3:DeleteObject, or leave to write "
-					"there. Without it the copy only grows.",
-					&err);
+					p->words->permission[MAY_REMOVE], &err);
 }
 
 /* Which uploads were cut short is what the sweeping of leftovers asks. */
@@ -295,12 +371,92 @@ try_sweep(probe *p)
 	(void) omb_store_sweep(p->store, 3600, false, &swept, &err);
 	found = omb_format("%" PRIu64 " uploads were cut short and left %s",
 					   swept.count, omb_size_format(swept.bytes, size));
-	(void) conclude(p, "leftovers", found,
-					"Finding what cut uploads left needs "
-					"s3:ListBucketMultipartUploads and "
-					"s3:ListMultipartUploadParts.",
+	(void) conclude(p, "leftovers", found, p->words->permission[MAY_SWEEP],
 					&err);
 	free(found);
+}
+
+/* The lock that was asked for, a moment ago. */
+static omb_status
+lock_small(probe *p, const omb_lock_rule *rule, omb_error *err)
+{
+	omb_object_lock lock, found;
+	int64_t offset;
+
+	(void) omb_store_clock(p->store, &offset);
+	lock.is_set = true;
+	lock.compliance = rule->compliance;
+	lock.until = omb_time_now() + offset + INT64_C(1000000) * LOCK_SECONDS;
+	if (omb_store_set_object_lock(p->store, p->small, &lock, err) == OMB_OK &&
+		omb_store_object_lock(p->store, p->small, &found, err) == OMB_OK &&
+		(!found.is_set || found.compliance != lock.compliance ||
+		 found.until < lock.until - 1000000))
+		(void) omb_error_set(err, OMB_FAILED,
+							 "the server took a lock, and the object has none "
+							 "of the kind");
+	return err->status;
+}
+
+/* Who asks for no locks is told whether there are any. */
+static void
+tell_possible_locks(probe *p)
+{
+	tell(p, "object lock", OMB_PROBE_OK,
+		 p->place.can_lock ?
+			 "the bucket can lock objects, and the URL does not ask for it" :
+		 p->place.is_known ?
+			 "the bucket does not lock objects" :
+			 "whether the bucket can lock objects is not known",
+		 "");
+}
+
+static void
+try_lock(probe *p)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_lock_rule rule;
+	char *found;
+
+	if (!omb_store_lock_rule(p->store, &rule))
+		return;
+	/* what cannot be known will show */
+	if (omb_store_lock_place(p->store, &p->place, &err) != OMB_OK)
+		omb_error_clear(&err);
+	if (rule.days == 0)
+	{
+		tell_possible_locks(p);
+		return;
+	}
+	if (!p->has_small)
+	{
+		skip(p, "object lock");
+		return;
+	}
+	found =
+		omb_format("new objects are locked for %" PRIu32 " days (%s)",
+				   rule.days, rule.compliance ? "compliance" : "governance");
+	(void) lock_small(p, &rule, &err);
+	(void) conclude(p, "object lock", found, p->words->permission[MAY_LOCK],
+					&err);
+	free(found);
+}
+
+/* What is removed from a bucket with versions is there until a rule ends it. */
+static void
+tell_lifecycle(probe *p)
+{
+	omb_lock_rule rule;
+	char *rules;
+
+	if (!omb_store_lock_rule(p->store, &rule) ||
+		(!p->place.is_versioned && rule.days == 0))
+		return;
+	rules = omb_probe_lifecycle(p->config->url);
+	if (rules != NULL)
+		tell(p, "lifecycle", OMB_PROBE_OK, rules,
+			 "The bucket keeps versions: what is removed takes space until a "
+			 "rule of the bucket ends it. Give the bucket this one.");
+	free(rules);
 }
 
 static void
@@ -333,9 +489,50 @@ try_all(probe *p)
 	try_list(p);
 	try_large(p);
 	try_range(p);
+	try_lock(p);
 	try_remove(p);
 	try_sweep(p);
 	tell_clock(p);
+	tell_lifecycle(p);
+}
+
+/* Quotes and backslashes of a text in JSON. */
+static char *
+quoted(const char *text)
+{
+	omb_buf out = OMB_BUF_INIT;
+	char *copy;
+
+	for (; *text != '\0'; text++)
+	{
+		if (*text == '"' || *text == '\\')
+			omb_buf_put_u8(&out, '\\');
+		omb_buf_put(&out, text, 1);
+	}
+	copy = omb_strdup(omb_buf_text(&out));
+	omb_buf_free(&out);
+	return copy;
+}
+
+char *
+omb_probe_lifecycle(const char *url)
+{
+	omb_error ignored = OMB_ERROR_INIT;
+	omb_url parsed;
+	char *prefix, *rules;
+
+	if (url == NULL || omb_url_parse(url, &parsed, &ignored) != OMB_OK)
+		return NULL;
+	prefix = quoted(parsed.path);
+	rules = omb_format(
+		"{ \"Rules\": [ { \"ID\": \"omsupply_backup\", \"Status\": "
+		"\"Enabled\", \"Filter\": { \"Prefix\": \"%s%s\" }, "
+		"\"NoncurrentVersionExpiration\": { \"NoncurrentDays\": %d }, "
+		"\"Expiration\": { \"ExpiredObjectDeleteMarker\": true } } ] }",
+		prefix, prefix[0] ? "/" : "", RETURN_DAYS);
+	free(prefix);
+	omb_url_clear(&parsed);
+	return rules;
 }
 
 char *
@@ -345,21 +542,30 @@ omb_probe_policy(const char *url)
 	omb_url parsed;
 	char *policy = NULL;
 	const char *slash;
+	bool locks;
 
 	if (omb_url_parse(url, &parsed, &ignored) != OMB_OK)
 		return NULL;
 	slash = parsed.path[0] ? "/" : "";
+	locks = omb_url_option_get(&parsed, "object-lock") != NULL;
 	if (strcmp(parsed.scheme, "s3") == 0)
 		policy = omb_format(
 			"{ \"Version\": \"2012-10-17\", \"Statement\": [ "
 			"{ \"Effect\": \"Allow\", \"Action\": [ \"s3:ListBucket\", "
-			"\"s3:ListBucketMultipartUploads\" ], "
+			"\"s3:ListBucketMultipartUploads\"%s ], "
 			"\"Resource\": \"arn:aws:s3:::%s\" }, "
 			"{ \"Effect\": \"Allow\", \"Action\": [ \"s3:GetObject\", "
 			"\"s3:PutObject\", \"s3:DeleteObject\", "
-			"\"s3:AbortMultipartUpload\", \"s3:ListMultipartUploadParts\" ], "
+			"\"s3:AbortMultipartUpload\", \"s3:ListMultipartUploadParts\"%s ], "
 			"\"Resource\": \"arn:aws:s3:::%s%s%s/*\" } ] }",
-			parsed.host, parsed.host, slash, parsed.path);
+			locks ? ", \"s3:GetBucketObjectLockConfiguration\", "
+					"\"s3:GetBucketVersioning\"" :
+					"",
+			parsed.host,
+			locks ? ", \"s3:PutObjectRetention\", "
+					"\"s3:GetObjectRetention\"" :
+					"",
+			parsed.host, slash, parsed.path);
 	else if (strcmp(parsed.scheme, "azblob") == 0)
 		policy = omb_format("a SAS token with permissions rcwdl on the "
 							"container \"%.*s\" of account \"%s\"",
@@ -383,6 +589,7 @@ omb_probe_store(const omb_probe_config *config, omb_store *store)
 	memset(&p, 0, sizeof(p));
 	p.config = config;
 	p.store = store;
+	p.words = wording_of(config->url);
 	p.bytes = omb_malloc(LARGE_SIZE);
 	omb_random(random, sizeof(random));
 	omb_random(p.bytes, LARGE_SIZE);
@@ -407,6 +614,7 @@ omb_probe(const omb_probe_config *config)
 
 	memset(&p, 0, sizeof(p));
 	p.config = config;
+	p.words = wording_of(config->url);
 	(void) omb_store_open_url(config->url, config->credentials, &store, &err);
 	(void) conclude(&p, "open", "URL and credentials are well formed", "",
 					&err);

@@ -38,7 +38,7 @@ typedef struct omb_probe_config
  * of those is returned.
  */
 extern int omb_probe(const omb_probe_config *config);
-/* The same with a store that is open; url and credentials do not matter. */
+/* The same with a store that is open; credentials do not matter. */
 extern int omb_probe_store(const omb_probe_config *config, omb_store *store);
 
 /* "ok", "warning", "error", "skipped" */
@@ -49,5 +49,11 @@ extern const char *omb_probe_word(omb_probe_result result);
  * new memory; NULL when the URL is none of a cloud.
  */
 extern char *omb_probe_policy(const char *url);
+
+/*
+ * A rule in JSON by which a bucket of S3 that keeps versions ends those that
+ * were removed, after 30 days; in new memory, NULL when the URL is none.
+ */
+extern char *omb_probe_lifecycle(const char *url);
 
 #endif

@@ -443,15 +443,19 @@ omb_status
 omb_prune(const omb_prune_config *config, omb_prune_result *result,
 		  omb_error *err)
 {
+	omb_prune_config own = *config;
 	omb_lock *lock = NULL;
+	omb_lock_rule rule;
 	prune p;
 
 	memset(result, 0, sizeof(*result));
 	memset(&p, 0, sizeof(p));
+	if (omb_store_lock_rule(config->repo->store, &rule) && rule.days > 0)
+		own.rewrite_below = 0;
 	if (config->lock == NULL &&
 		omb_store_lock(config->repo->store, true, &lock, err) != OMB_OK)
 		return err->status;
-	p.config = config;
+	p.config = &own;
 	p.result = result;
 	p.set = omb_pack_set_new(config->max_packs, config->max_bytes);
 	p.is_first = true;

@@ -79,7 +79,8 @@ extern void omb_prune_config_init(omb_prune_config *config);
 /*
  * Remove and rewrite. A manifest that cannot be read ends it before anything
  * is removed. Without any backup no pack is removed: there is no telling
- * whether the manifests were lost. Wherever it is cut short the repository is
+ * whether the manifests were lost. Where new objects are locked nothing is
+ * rewritten: what is replaced would stay beside it. Wherever it is cut short the repository is
  * valid, and running it again does the rest.
  */
 extern omb_status omb_prune(const omb_prune_config *config,
