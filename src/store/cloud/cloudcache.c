@@ -5,8 +5,9 @@
  * beginning, so that nobody fetches it twice and whoever needs it now can wait
  * for it or take it over. Pieces that were expected are kept until what was
  * expected of them was read, or for a while when they take the room of others;
- * all others are kept as long as there is room. A piece that could not be fetched ahead is forgotten:
- * who needs it fetches it again and gets to know why not.
+ * all others are kept as long as there is room. A piece that could not be
+ * fetched ahead is forgotten: who needs it fetches it again and gets to know
+ * why not.
  */
 #include "store/cloud/cloudcache.h"
 
@@ -34,8 +35,13 @@
 /* Pieces that take longer than that come over a narrow way. */
 #define QUICK (INT64_C(2) * 1000000)
 #define SLOW (INT64_C(8) * 1000000)
-/* Nobody comes any more for a piece that was expected so long ago. */
-#define STALE (INT64_C(20) * 1000000)
+/*
+ * Nobody comes any more for a piece that was fetched ahead so long ago, or for
+ * the rest of one that was read so long ago. Who writes to a slow disk comes
+ * late.
+ */
+#define STALE (INT64_C(120) * 1000000)
+#define LEFT (INT64_C(2) * 1000000)
 /* Queued pieces that another one may be joined to. */
 #define JOINED 4
 #define FRESH (INT64_C(10) * 1000000)
@@ -57,9 +63,10 @@ typedef struct piece
 	size_t len;
 	uint8_t *data;
 	piece_state state;
-	bool ahead;		/* expected, and not read yet */
-	size_t wanted;	/* bytes of it that were expected */
-	size_t read;	/* and that were read */
+	bool ahead;	   /* expected, and not read yet */
+	size_t wanted; /* bytes of it that were expected */
+	size_t read;   /* and that were read */
+	int64_t read_at;
 	unsigned users; /* who copy from it, or fetch it */
 	uint64_t used;	/* when, in uses */
 	int64_t at;		/* fetched; of one that is queued: since when */
@@ -176,6 +183,7 @@ note_read(omb_cloud_cache *cache, piece *p, size_t len)
 {
 	p->used = ++cache->uses;
 	p->read += len;
+	p->read_at = omb_time_steady();
 	if (!p->ahead || p->read < p->wanted)
 		return;
 	keep_piece(cache, p);
@@ -271,11 +279,12 @@ end_fetch(omb_cloud_cache *cache, piece *p, bool good)
 static void
 drop_stale(omb_cloud_cache *cache)
 {
-	int64_t limit = omb_time_steady() - STALE;
+	int64_t now = omb_time_steady();
 	piece *p;
 
 	for (p = cache->first; p != NULL; p = p->next)
-		if (p->ahead && p->state == THERE && p->at < limit)
+		if (p->ahead && p->state == THERE &&
+			(p->at < now - STALE || (p->read > 0 && p->read_at < now - LEFT)))
 			keep_piece(cache, p);
 	trim(cache);
 }
