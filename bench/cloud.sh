@@ -67,7 +67,7 @@ empty_buckets() {
 	done
 }
 mirror_once() {
-	as_user "$backup" mirror --from "$ours" --key-file "$key" --to "$url" --credentials "$SCRATCH/keys"
+	as_user /usr/bin/time -q -a -f %M -o "$SCRATCH/memory.mirror" "$backup" mirror --from "$ours" --key-file "$key" --to "$url" --credentials "$SCRATCH/keys"
 }
 # the target is fed while the backup runs, as the server does it
 ours_cloud_full() {
@@ -124,4 +124,4 @@ for delay in $DELAYS; do
 	row "restore, $delay ms" "cloud-restore-$delay" pgbackrest 3 $limit
 done
 say ''
-say "Peak memory of a restore: $((memory / 1024)) MB."
+say "Peak memory of a restore: $((memory / 1024)) MB, of mirror: $(($(sort -n "$SCRATCH/memory.mirror" | tail -n 1) / 1024)) MB."
