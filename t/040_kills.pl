@@ -83,7 +83,7 @@ $waiter->query_until(qr/started/, "\\echo started\nSELECT backup_now('watched');
 $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM backup_progress WHERE phase = 'copy'});
 my ($status, $out, $err) = $node->psql('postgres', 'SELECT backup_now()');
 like($err, qr/a backup is already running.*requested by role/s, 'a second backup says that one is running');
-is(getpriority(0, agent_pid(worker())), 15, 'a backup steps aside for the work of the server');
+is(getpriority(0, agent_pid(worker())), 10, 'a backup steps aside for the work of the server');
 kill 'KILL', agent_pid(worker());
 ended();
 $waiter->quit;

@@ -22,8 +22,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Steps aside; with the highest value a busy server would starve it. */
-#define NICE 15
+/* Steps aside; with a much higher value a busy server would starve it. */
+#define NICE 10
 /* ioprio_set(2): best effort, lowest level; there is no header for it */
 #define IOPRIO_WHO_PROCESS 1
 #define IOPRIO_LOWEST (2 << 13 | 7)
