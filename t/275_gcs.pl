@@ -150,18 +150,7 @@ failures_end(\%through,
 	[ 'status=404:NoSuchUpload skip=1 method=PUT', 'put', $large, qr/^failed: .*404 NoSuchUpload/ ],
 	[ 'wrong-range skip=1 method=GET', 'get', $large, qr/other bytes than asked for/ ]);
 
-# Where each takes a request they go side by side.
-suite_ok({}, [ 'put', "x$_", 1 ], "object $_") for 0 .. 39;
-with_rules('delay=1000 method=DELETE times=1000');
-my $start = time;
-like(suite_ok(\%through, [ 'removeall', 'x', 42 ], 'many are removed'), qr/^gone 42, locked 0, of 42$/m, 'all of them, and two that were not there');
-cmp_ok(time - $start, '<', 35, 'they do not wait for each other');
-is(scalar(() = requests() =~ /^DELETE/mg), 42, 'by a request for each');
-with_rules('status=403:Refused method=DELETE times=1000');
-suite_ok({}, [ 'put', "x$_", 1 ], "object $_") for 0 .. 1;
-suite_fails(\%through, [ 'removeall', 'x', 2 ], qr/could not remove object "x\d".*403 Refused/, 'some that may not be removed');
-with_rules();
-suite_ok({}, [ 'removeall', 'x', 2 ], 'the next time they are');
+removes_side_by_side(\%through);
 
 # ---- the machine ----
 

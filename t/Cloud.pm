@@ -17,7 +17,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(suite suite_ok suite_fails write_file write_private start_proxy with_rules
-  requests failures_pass failures_end new_machine mirror_to lose_machine
+  requests failures_pass failures_end removes_side_by_side new_machine mirror_to lose_machine
   machine_comes_back mirror_and_lose encode);
 
 # environment of the suite, and texts that nothing may show
@@ -144,6 +144,25 @@ sub failures_end
 		with_rules();
 		suite_fails($through, [ 'get', $name, $bytes ], qr/^not_found/, 'nothing was stored') if $action eq 'put';
 	}
+	return;
+}
+
+# A store that takes a request for each object: where \%through goes through the
+# proxy, they go side by side, and what is not removed is told.
+sub removes_side_by_side
+{
+	my ($through) = @_;
+	suite_ok({}, [ 'put', "x$_", 1 ], "object $_") for 0 .. 39;
+	with_rules('delay=1000 method=DELETE times=1000');
+	my $start = time;
+	like(suite_ok($through, [ 'removeall', 'x', 42 ], 'many are removed'), qr/^gone 42, locked 0, of 42$/m, 'all of them, and two that were not there');
+	cmp_ok(time - $start, '<', 35, 'they do not wait for each other');
+	is(scalar(() = requests() =~ /^DELETE/mg), 42, 'by a request for each');
+	with_rules('status=403:Refused method=DELETE times=1000');
+	suite_ok({}, [ 'put', "x$_", 1 ], "object $_") for 0 .. 1;
+	suite_fails($through, [ 'removeall', 'x', 2 ], qr/could not remove object "x\d".*403 Refused/, 'some that may not be removed');
+	with_rules();
+	suite_ok({}, [ 'removeall', 'x', 2 ], 'the next time they are');
 	return;
 }
 
