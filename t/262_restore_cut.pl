@@ -26,7 +26,11 @@ my $repo = new_repository('cut');
 my $node = new_node('main', $repo, conf => "autovacuum = off\nomsupply_backup.jobs = 1\n" . $Omb::no_scheduler);
 $node->safe_psql('postgres', join ';', map {
 	"CREATE TABLE t$_ AS SELECT n, md5(n::text || '$_') || md5((n + 1)::text || '$_') AS a FROM generate_series(1, 60000) n" } 1 .. 8);
-$node->safe_psql('postgres', q{SELECT backup_now('one')});
+# so many files that their list does not come with its end
+$node->safe_psql('postgres', q{DO $$ BEGIN FOR i IN 1 .. 1000 LOOP
+	EXECUTE format('CREATE TABLE small_%s (id int PRIMARY KEY, note text)', i); END LOOP; END $$});
+my $id = $node->safe_psql('postgres', q{SELECT backup_now('one')});
+cmp_ok(-s "$repo->{dir}/backups/$id", '>', 66_000, 'a manifest of some length');
 my $segment = wait_archived($node);
 my $wanted = fingerprint($node);
 program_ok([ 'mirror', '--to', $direct ], 'the repository is mirrored', $repo);
@@ -59,6 +63,7 @@ my $packs = bytes_of(qr{/packs/});
 cmp_ok($packs, '>', 8_000_000, "it fetches $packs bytes of packs");
 my $requests = () = requests() =~ m{packs/}g;
 cmp_ok($requests, '<', 12 + $packs / 1_000_000, "by $requests requests");
+is(scalar(() = requests() =~ m{^GET \S*backups/}mg), 1, 'the manifest comes at once, and once');
 
 # cut many times, within a run
 begin('reset-down=500000 times=12 method=GET path=packs', 'reset-down=3000 times=4 method=GET path=backups');

@@ -135,7 +135,7 @@ omb_command_list(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	where.browse = !marks && !watermarks;
+	where.browse = marks || watermarks ? OMB_BROWSE_NONE : OMB_BROWSE_ALL;
 	if (marks && watermarks)
 		(void) omb_error_set(&err, OMB_USAGE,
 							 "--marks and --watermarks are given");

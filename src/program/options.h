@@ -57,7 +57,7 @@ typedef struct omb_repository_options
 	const char *key_file;
 	const char *code_file;
 	const char *credentials; /* file with the secrets for the store */
-	bool browse;			 /* as of omb_repository_open_url */
+	omb_browse browse;
 } omb_repository_options;
 
 /* Initializers for a table of omb_option. */

@@ -241,14 +241,15 @@ omb_status
 omb_repository_open_at(const char *location, const char *key_file,
 					   const char *code, omb_repository **out, omb_error *err)
 {
-	return omb_repository_open_url(location, NULL, key_file, code, false, out,
-								   err);
+	return omb_repository_open_url(location, NULL, key_file, code,
+								   OMB_BROWSE_NONE, out, err);
 }
 
 omb_status
 omb_repository_open_url(const char *location, const char *credentials,
-						const char *key_file, const char *code, bool browse,
-						omb_repository **out, omb_error *err)
+						const char *key_file, const char *code,
+						omb_browse browse, omb_repository **out,
+						omb_error *err)
 {
 	omb_store *store;
 	omb_repository_facts facts;
@@ -259,7 +260,7 @@ omb_repository_open_url(const char *location, const char *credentials,
 	if (omb_store_open_url(location, credentials, &store, err) != OMB_OK)
 		return err->status;
 	omb_store_expect_list(store, "keys", true);
-	if (browse)
+	if (browse != OMB_BROWSE_NONE)
 	{
 		omb_store_expect_list(store, OMB_BACKUP_FOLDER, false);
 		omb_store_expect_list(store, OMB_WAL_FOLDER, false);
@@ -283,8 +284,8 @@ omb_repository_open_url(const char *location, const char *credentials,
 		omb_store_free(store);
 		return err->status;
 	}
-	if (browse)
-		omb_revision_expect(store);
+	if (browse != OMB_BROWSE_NONE)
+		omb_revision_expect(store, browse == OMB_BROWSE_NEWEST);
 	(void) omb_repository_open(store, &secret, out, err);
 	omb_wipe(&secret, sizeof(secret));
 	return err->status;

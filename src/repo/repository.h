@@ -64,13 +64,20 @@ extern const char *omb_repository_directory(const omb_repository *repo);
 /*
  * Open the repository at a location (store/url.h) with a key file, a recovery
  * code (when key_file is NULL) or, when it is unencrypted, neither.
- * credentials is the file with the secrets for the store, or NULL. With browse
- * the caller will look through the backups and the WAL: a store far away is
- * asked for the lists while the keys are read.
+ * credentials is the file with the secrets for the store, or NULL. browse says
+ * what the caller will look at: a store far away is asked for it while the keys
+ * are read.
  */
+typedef enum omb_browse
+{
+	OMB_BROWSE_NONE,
+	OMB_BROWSE_ALL,	  /* the lists of backups and WAL, the facts of backups */
+	OMB_BROWSE_NEWEST /* and all entries of the newest backup */
+} omb_browse;
+
 extern omb_status omb_repository_open_url(
 	const char *location, const char *credentials, const char *key_file,
-	const char *code, bool browse, omb_repository **out, omb_error *err);
+	const char *code, omb_browse browse, omb_repository **out, omb_error *err);
 /* The same without credentials. */
 extern omb_status omb_repository_open_at(const char *location,
 										 const char *key_file,

@@ -13,6 +13,12 @@
 /* Of so many manifests the next ones are fetched ahead, their ends so long. */
 #define EXPECTED 8
 #define END_READ ((size_t) 64 * 1024)
+/*
+ * A longer manifest is not asked for as a whole before it is known to be
+ * needed; in pieces of this size, which come at once.
+ */
+#define WHOLE_MAX (8 * PIECE)
+#define PIECE ((size_t) 1024 * 1024)
 
 typedef struct revision_list
 {
@@ -156,6 +162,20 @@ expect_opening(omb_store *store, const omb_revision *revision)
 	free(name);
 }
 
+static void
+expect_all(omb_store *store, const omb_revision *revision)
+{
+	char *name = omb_revision_name(revision->id, revision->number);
+	uint64_t offset;
+
+	for (offset = 0; offset < revision->size; offset += PIECE)
+		omb_store_expect(store, name, offset,
+						 revision->size - offset < PIECE ?
+							 (size_t) (revision->size - offset) :
+							 PIECE);
+	free(name);
+}
+
 static omb_status
 visit_all(omb_repository *repo, bool reading, omb_revision_visit visit,
 		  void *arg, omb_error *err)
@@ -177,7 +197,7 @@ visit_all(omb_repository *repo, bool reading, omb_revision_visit visit,
 }
 
 void
-omb_revision_expect(omb_store *store)
+omb_revision_expect(omb_store *store, bool newest)
 {
 	omb_error ignored = OMB_ERROR_INIT;
 	revision_list list;
@@ -186,6 +206,9 @@ omb_revision_expect(omb_store *store)
 	if (!omb_store_is_far(store) ||
 		list_folder(store, &list, &ignored) != OMB_OK)
 		return;
+	if (newest && list.count > 0 &&
+		list.item[list.count - 1].size <= WHOLE_MAX)
+		expect_all(store, &list.item[list.count - 1]);
 	for (i = 0; i < list.count && i < EXPECTED; i++)
 		expect_opening(store, &list.item[i]);
 	free(list.item);

@@ -49,9 +49,10 @@ extern omb_status omb_revision_list_reading(omb_repository *repo,
 
 /*
  * For a store far away, whose list of backups is expected: ask it for what
- * omb_revision_list_reading reads first. Needs no key.
+ * omb_revision_list_reading reads first, and with newest for all of the newest
+ * manifest. Needs no key.
  */
-extern void omb_revision_expect(omb_store *store);
+extern void omb_revision_expect(omb_store *store, bool newest);
 
 /*
  * The highest revision of a backup; OMB_NOT_FOUND. The last listing is

@@ -5,8 +5,9 @@
  * beginning, so that nobody fetches it twice and whoever needs it now can wait
  * for it or take it over. Pieces that were expected are kept until what was
  * expected of them was read, or for a while when they take the room of others;
- * all others are kept as long as there is room. A piece that could not be
- * fetched ahead is forgotten: who needs it fetches it again and gets to know
+ * all others are kept as long as there is room, and those that were read more
+ * than once (a manifest) longest. A piece that could not be fetched ahead is
+ * forgotten: who needs it fetches it again and gets to know
  * why not.
  */
 #include "store/cloud/cloudcache.h"
@@ -139,22 +140,34 @@ drop_piece(omb_cloud_cache *cache, piece *p)
 	free(p);
 }
 
-/* Make room: what was used longest ago goes first. */
+/* Is a better to be kept than b? */
+static bool
+is_dearer(const piece *a, const piece *b)
+{
+	bool again = a->read > a->len;
+
+	return again != (b->read > b->len) ? again : a->used > b->used;
+}
+
+/*
+ * Make room: what was read once goes first, and of that what was used longest
+ * ago.
+ */
 static void
 trim(omb_cloud_cache *cache)
 {
 	while (cache->kept > KEPT_MAX || cache->kept_count > KEPT_COUNT)
 	{
-		piece *oldest = NULL;
+		piece *least = NULL;
 		piece *p;
 
 		for (p = cache->first; p != NULL; p = p->next)
 			if (p->state == THERE && !p->ahead && p->users == 0 &&
-				(oldest == NULL || p->used < oldest->used))
-				oldest = p;
-		if (oldest == NULL)
+				(least == NULL || is_dearer(least, p)))
+				least = p;
+		if (least == NULL)
 			return;
-		drop_piece(cache, oldest);
+		drop_piece(cache, least);
 	}
 }
 
