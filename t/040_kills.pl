@@ -5,6 +5,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use Omb;
+use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -84,6 +85,10 @@ $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM backup_progress W
 my ($status, $out, $err) = $node->psql('postgres', 'SELECT backup_now()');
 like($err, qr/a backup is already running.*requested by role/s, 'a second backup says that one is running');
 is(getpriority(0, agent_pid(worker())), 10, 'a backup steps aside for the work of the server');
+# Linux 6.12 and later keep and show the slice that was asked for, in ns
+my ($slice) = slurp_file('/proc/' . agent_pid(worker()) . '/sched') =~ /^se\.slice\s*:\s*(\d+)$/m;
+my ($major, $minor) = (POSIX::uname())[2] =~ /^(\d+)\.(\d+)/;
+is($slice, 100_000_000, 'by the longest slice, too') if defined $slice && $major * 100 + $minor >= 612;
 kill 'KILL', agent_pid(worker());
 ended();
 $waiter->quit;

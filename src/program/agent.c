@@ -29,6 +29,26 @@
 #define IOPRIO_LOWEST (2 << 13 | 7)
 
 /*
+ * Since Linux 6.6 who has a processor keeps it for a slice of some milliseconds,
+ * whatever its priority, unless one with a shorter slice wakes up. A server
+ * process that answers a client and waits for its disk in turns then waits for
+ * us each time. Since 6.12 a slice can be chosen (sched_setattr(2), not in the C
+ * library): the longest there is lets everybody go first.
+ */
+#define SLICE_NS 100000000
+typedef struct sched_attributes
+{
+	uint32_t size;
+	uint32_t policy; /* 0: the usual one */
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime; /* of the usual policy: the slice, in ns */
+	uint64_t deadline;
+	uint64_t period;
+} sched_attributes;
+
+/*
  * The process is the agent: these are its standard input and output, and as
  * single as they are.
  */
@@ -214,8 +234,12 @@ omb_agent_step_aside(void)
 {
 	char *text = omb_format("%d", NICE);
 	int fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
+	sched_attributes attributes = { .size = sizeof(attributes),
+									.nice = NICE,
+									.runtime = SLICE_NS };
 
 	(void) setpriority(PRIO_PROCESS, 0, NICE);
+	(void) syscall(SYS_sched_setattr, 0, &attributes, 0U);
 	(void) syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_LOWEST);
 	if (fd >= 0)
 	{
