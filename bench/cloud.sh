@@ -82,7 +82,7 @@ ours_cloud_full() {
 }
 ours_cloud_restore() {
 	as_user /usr/bin/time -f %M -o "$SCRATCH/memory" "$backup" restore --repository "$url" --credentials "$SCRATCH/keys" \
-		--key-file "$key" --pgdata "$SCRATCH/restored" --target-immediate --jobs $JOBS
+		--key-file "$key" --pgdata "$SCRATCH/restored.ours" --target-immediate --jobs $JOBS
 }
 
 memory=0
@@ -104,10 +104,9 @@ for run in $(seq "$RUNS"); do
 		measure "cloud-restore-$delay" ours ours_cloud_restore
 		m=$(tail -n 1 "$SCRATCH/memory")
 		[ "$m" -le "$memory" ] || memory=$m
-		rm -rf "$SCRATCH/restored"
-		as_user mkdir -m 700 "$SCRATCH/restored"
-		measure "cloud-restore-$delay" pgbackrest pgbr --stanza=main restore --pg1-path="$SCRATCH/restored"
-		rm -rf "$SCRATCH/restored"
+		as_user mkdir -m 700 "$SCRATCH/restored.pgbr"
+		measure "cloud-restore-$delay" pgbackrest pgbr --stanza=main restore --pg1-path="$SCRATCH/restored.pgbr"
+		remove_restored
 		n=$((n + 1))
 		empty_buckets
 	done

@@ -71,11 +71,10 @@ for run in $(seq "$backups"); do
 	rm -rf "$SCRATCH/bb"
 
 	measure restore ours as_user "$backup" restore --repository "$ours" --key-file "$key" \
-		--pgdata "$SCRATCH/restored" --target-immediate --jobs $JOBS
-	rm -rf "$SCRATCH/restored"
-	as_user mkdir -m 700 "$SCRATCH/restored"
-	measure restore pgbackrest pgbr --stanza=main restore --pg1-path="$SCRATCH/restored"
-	rm -rf "$SCRATCH/restored"
+		--pgdata "$SCRATCH/restored.ours" --target-immediate --jobs $JOBS
+	as_user mkdir -m 700 "$SCRATCH/restored.pgbr"
+	measure restore pgbackrest pgbr --stanza=main restore --pg1-path="$SCRATCH/restored.pgbr"
+	remove_restored
 done
 
 # ---- WAL ----

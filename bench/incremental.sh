@@ -31,9 +31,9 @@ note() { # WHAT TOOL NUMBER
 }
 restore_ours() {
 	as_user "$backup" restore --repository "$ours" --key-file "$key" \
-		--pgdata "$SCRATCH/restored" --target-immediate --jobs $JOBS
+		--pgdata "$SCRATCH/restored.ours" --target-immediate --jobs $JOBS
 }
-restore_pgbr() { pgbr --stanza=main restore --pg1-path="$SCRATCH/restored"; }
+restore_pgbr() { pgbr --stanza=main restore --pg1-path="$SCRATCH/restored.pgbr"; }
 stop_cluster() {
 	as_user "$INSTBIN/pg_ctl" -D "$data" -m immediate stop >/dev/null
 	rm -rf "$data" "$ours" "$key" "$SCRATCH/pgbr.repo" "$SCRATCH/pgbr" "$SCRATCH/socket"
@@ -94,12 +94,12 @@ part_changes() {
 		if [ "$run" = 1 ]; then
 			for i in $(seq "$RUNS"); do
 				measure restore-tenth ours restore_ours
-				rm -rf "$SCRATCH/restored"
+				remove_restored
 			done
 			ours_full >/dev/null
 			for i in $(seq "$RUNS"); do
 				measure restore-fresh ours restore_ours
-				rm -rf "$SCRATCH/restored"
+				remove_restored
 			done
 		fi
 	done
@@ -124,10 +124,9 @@ part_tables() {
 		measure tables-full ours ours_full
 		measure tables-full pgbackrest pgbr_full
 		measure tables-restore ours restore_ours
-		rm -rf "$SCRATCH/restored"
-		as_user mkdir -m 700 "$SCRATCH/restored"
+		as_user mkdir -m 700 "$SCRATCH/restored.pgbr"
 		measure tables-restore pgbackrest restore_pgbr
-		rm -rf "$SCRATCH/restored"
+		remove_restored
 	done
 	stop_cluster
 }

@@ -59,6 +59,15 @@ measure() {
 	awk -v w="$what" -v t="$tool" -v a="$t0" -v b="$t1" -v c="$b0" -v d="$b1" \
 		'BEGIN{printf "%s %s %.3f %.2f\n", w, t, b-a, d-c}' | tee -a "$results"
 }
+# Directories that were restored, ours and the other's, go together when both
+# were measured, and are forgotten: for a minute ext4 looks in vain among the
+# inodes of removed files whenever one is made, which takes the longer the more
+# there were.
+remove_restored() {
+	rm -rf "$SCRATCH"/restored.*
+	sync
+	sleep 70
+}
 # median WHAT TOOL COLUMN
 median() { awk -v w="$1" -v t="$2" -v c="$3" '$1==w && $2==t{print $c}' "$results" |
 	sort -n | awk '{v[NR]=$1} END{print NR ? v[int((NR+1)/2)] : "nan"}'; }
