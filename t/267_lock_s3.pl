@@ -178,8 +178,24 @@ wait_complete('a copy without locks');
 my @names = map { $_->{name} } grep { !$_->{is_mark} && $_->{name} !~ m{/probe/} } versions('server one');
 cmp_ok(scalar(@names), '>', 5, 'the copy has objects');
 suite_fails({}, [ 'ask', 'GET', $names[0], 'retention=' ], qr/NoSuchObjectLockConfiguration|ObjectLockConfigurationNotFoundError/, 'they are not locked');
+# where they cannot be had, new WAL is copied as always
+with_rules('status=403:AccessDenied method=PUT path=retention times=1000000');
+my $refusing = url('locked', 'server one', $lock, $port);
+sql(qq{UPDATE backup_target SET url = '$refusing'});
+ok($node->poll_query_until('postgres', q{SELECT state = 'failing' FROM backup_target_status}), 'locks that are refused are a failure');
+like(sql('SELECT last_error || hint FROM backup_target_status'), qr/could not lock object.*s3:PutObjectRetention/s, 'it says which, and why');
+for my $n (1 .. 3)
+{
+	wait_archived($node);
+	my $archived = sql(q{SELECT last_archived_time FROM pg_stat_archiver});
+	ok($node->poll_query_until('postgres', qq{SELECT state = 'failing' AND objects_waiting = 0 AND data_at_risk = '0'
+		AND last_success_at >= '$archived' FROM backup_target_status}), "new WAL is copied as always ($n)")
+	  || diag(sql('SELECT * FROM backup_target_status'));
+}
+with_rules();
 sql(qq{UPDATE backup_target SET url = '$to'});
 ok($node->poll_query_until('postgres', q{SELECT state = 'ok' FROM backup_target_status}), 'locks are asked for');
+unlink grep { slurp_file($_) =~ /^last=0$/m } glob($repo->{dir} . '/cache/target-*-locked');
 wait_complete('it is complete still');
 sql(q{SELECT backup_now('second')});
 wait_archived($node);

@@ -264,6 +264,8 @@ note_look(const omb_fields *fields)
 {
 	const char *status = omb_agent_text(fields, "status");
 	bool done = strcmp(status, "ok") == 0;
+	/* where only locks could not be extended, copying goes on as always */
+	bool complete = omb_agent_u64(fields, "complete") != 0;
 	TimestampTz now = GetCurrentTimestamp();
 	bool changed = false;
 
@@ -274,7 +276,7 @@ note_look(const omb_fields *fields)
 
 		slot->is_copying = false;
 		/* nothing was counted when it could not even look */
-		if (done || omb_agent_u64(fields, "objects_waiting") > 0)
+		if (done || complete || omb_agent_u64(fields, "objects_waiting") > 0)
 		{
 			slot->objects_waiting =
 				(int64) omb_agent_u64(fields, "objects_waiting");
@@ -285,28 +287,27 @@ note_look(const omb_fields *fields)
 		}
 		slot->rate = (int64) omb_agent_u64(fields, "rate");
 		note_current(slot, fields);
-		if (done)
-		{
+		if (done || complete)
 			slot->last_success_at = now;
+		if (done)
 			changed = set_state(OMB_TARGET_OK, "");
-		}
 	}
 	LWLockRelease(omb_shared->lock);
 	mirror.phase = MIRROR_IDLE;
 	mirror.looked_at = steady_ms();
 	mirror.is_full = strcmp(status, "no_space") == 0;
-	if (done)
+	if (changed)
+		log_change(OMB_TARGET_OK, "", "");
+	if (!done)
+		note_failure(state_of(status), error_text(fields),
+					 omb_agent_text(fields, "hint"));
+	if (done || complete)
 	{
-		if (changed)
-			log_change(OMB_TARGET_OK, "", "");
 		mirror.pause_ms = 0;
 		/* locks of what is there are extended bit by bit, after new WAL */
 		mirror.look_at =
 			mirror.looked_at + (omb_agent_u64(fields, "again") ? 0 : LOOK_MS);
 	}
-	else
-		note_failure(state_of(status), error_text(fields),
-					 omb_agent_text(fields, "hint"));
 }
 
 /* What keeps retention away is told once; it is tried again the next time. */

@@ -34,8 +34,12 @@
 /* The rate is that of so many seconds. */
 #define SAMPLES 10
 
-/* New WAL waits so long for the locks of what is there. */
+/*
+ * New WAL waits so long for the locks of what is there; where they cannot be
+ * extended it is tried again after so long, in microseconds.
+ */
 #define LOCK_SECONDS 10
+#define LOCK_PAUSE (INT64_C(60) * 1000000)
 
 typedef struct mirror_job
 {
@@ -54,6 +58,8 @@ typedef struct mirror_job
 	omb_mirror_keep *keep;
 	omb_mirror_session *session;
 	omb_mirror_locker *locker; /* or NULL */
+	omb_error lock_error;	   /* of the last try to extend locks */
+	int64_t lock_failed_at;	   /* steady */
 	char *list_path;
 	bool complete; /* after the last step */
 	bool full;	   /* the target has no space left */
@@ -205,6 +211,7 @@ open_locker(mirror_job *job)
 	config.jobs = job->transfers;
 	config.throttle = job->throttle;
 	job->locker = omb_mirror_locker_new(&config);
+	omb_error_clear(&job->lock_error);
 	free(path);
 }
 
@@ -277,11 +284,27 @@ end_answer(mirror_job *job)
 	(void) pthread_mutex_unlock(&job->lock);
 }
 
+/* Lock some of what is there anew; returns whether there is more to do. */
+static bool
+extend_locks(mirror_job *job)
+{
+	omb_mirror_lock_result locked;
+
+	if (job->lock_error.status != OMB_OK &&
+		omb_time_steady() - job->lock_failed_at < LOCK_PAUSE)
+		return false;
+	omb_error_clear(&job->lock_error);
+	if (omb_mirror_locker_step(job->locker, LOCK_SECONDS, &locked,
+							   &job->lock_error) == OMB_OK)
+		return !locked.is_done;
+	job->lock_failed_at = omb_time_steady();
+	return false;
+}
+
 static void
 look(mirror_job *job, bool full)
 {
 	omb_error err = OMB_ERROR_INIT;
-	omb_mirror_lock_result locked;
 	omb_mirror_result result;
 	bool again = false;
 
@@ -298,9 +321,10 @@ look(mirror_job *job, bool full)
 		close_all(job);
 	note_waiting(result.missing, result.bytes_missing, job);
 	if (job->complete && job->locker != NULL)
-		again = omb_mirror_locker_step(job->locker, LOCK_SECONDS, &locked,
-									   &err) == OMB_OK &&
-				!locked.is_done;
+	{
+		again = extend_locks(job);
+		err = job->lock_error;
+	}
 	spent = omb_time_steady() - began;
 	/* too short for the thread that measures */
 	if (job->rate == 0 && result.bytes > 0 && spent > 0)
@@ -315,6 +339,7 @@ look(mirror_job *job, bool full)
 	omb_agent_i64("current_at", job->current_at);
 	omb_agent_u64("rate", job->rate);
 	omb_agent_u64("again", again);
+	omb_agent_u64("complete", job->complete);
 	end_answer(job);
 }
 
