@@ -61,13 +61,7 @@ extern omb_status omb_repository_check(omb_repository *repo, omb_error *err);
 /* The local directory that the repository is in; NULL when it is in none. */
 extern const char *omb_repository_directory(const omb_repository *repo);
 
-/*
- * Open the repository at a location (store/url.h) with a key file, a recovery
- * code (when key_file is NULL) or, when it is unencrypted, neither.
- * credentials is the file with the secrets for the store, or NULL. browse says
- * what the caller will look at: a store far away is asked for it while the keys
- * are read.
- */
+/* What the caller of omb_repository_open_url will look at. */
 typedef enum omb_browse
 {
 	OMB_BROWSE_NONE,
@@ -75,6 +69,12 @@ typedef enum omb_browse
 	OMB_BROWSE_NEWEST /* and all entries of the newest backup */
 } omb_browse;
 
+/*
+ * Open the repository at a location (store/url.h) with a key file, a recovery
+ * code (when key_file is NULL) or, when it is unencrypted, neither.
+ * credentials is the file with the secrets for the store, or NULL. A store far
+ * away is asked for what browse says while the keys are read.
+ */
 extern omb_status omb_repository_open_url(
 	const char *location, const char *credentials, const char *key_file,
 	const char *code, omb_browse browse, omb_repository **out, omb_error *err);

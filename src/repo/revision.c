@@ -15,10 +15,9 @@
 #define END_READ ((size_t) 64 * 1024)
 /*
  * A longer manifest is not asked for as a whole before it is known to be
- * needed; in pieces of this size, which come at once.
+ * needed.
  */
-#define WHOLE_MAX (8 * PIECE)
-#define PIECE ((size_t) 1024 * 1024)
+#define WHOLE_MAX ((uint64_t) 8 * 1024 * 1024)
 
 typedef struct revision_list
 {
@@ -166,13 +165,8 @@ static void
 expect_all(omb_store *store, const omb_revision *revision)
 {
 	char *name = omb_revision_name(revision->id, revision->number);
-	uint64_t offset;
 
-	for (offset = 0; offset < revision->size; offset += PIECE)
-		omb_store_expect(store, name, offset,
-						 revision->size - offset < PIECE ?
-							 (size_t) (revision->size - offset) :
-							 PIECE);
+	omb_store_expect_all(store, name, revision->size);
 	free(name);
 }
 

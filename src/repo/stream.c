@@ -6,9 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Told at a time of what will be read. */
-#define EXPECTED ((size_t) 1024 * 1024)
-
 struct omb_stream_writer
 {
 	omb_upload *upload;
@@ -229,13 +226,8 @@ omb_stream_footer(omb_stream_reader *reader, void *out, omb_error *err)
 void
 omb_stream_expect(omb_stream_reader *reader)
 {
-	uint64_t size = reader->object->size;
-	uint64_t offset;
-
-	for (offset = 0; offset < size; offset += EXPECTED)
-		omb_store_expect(reader->object->store, reader->name, offset,
-						 size - offset < EXPECTED ? (size_t) (size - offset) :
-													EXPECTED);
+	omb_store_expect_all(reader->object->store, reader->name,
+						 reader->object->size);
 }
 
 void

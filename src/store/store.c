@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Told at a time of what will be read. */
+#define EXPECT_MAX ((size_t) 1024 * 1024)
+
 omb_status
 omb_store_list(omb_store *store, const char *folder, bool recursive,
 			   omb_store_visit visit, void *arg, omb_error *err)
@@ -49,6 +52,18 @@ omb_store_expect(omb_store *store, const char *name, uint64_t offset,
 {
 	if (store->ops->expect != NULL)
 		store->ops->expect(store, name, offset, len);
+}
+
+void
+omb_store_expect_all(omb_store *store, const char *name, uint64_t size)
+{
+	uint64_t offset;
+
+	for (offset = 0; offset < size; offset += EXPECT_MAX)
+		omb_store_expect(store, name, offset,
+						 size - offset < EXPECT_MAX ?
+							 (size_t) (size - offset) :
+							 EXPECT_MAX);
 }
 
 void

@@ -157,6 +157,9 @@ extern void omb_object_close(omb_object *object);
  */
 extern void omb_store_expect(omb_store *store, const char *name,
 							 uint64_t offset, size_t len);
+/* All of an object of that size will be. */
+extern void omb_store_expect_all(omb_store *store, const char *name,
+								 uint64_t size);
 /* This folder will be listed within seconds: likewise. */
 extern void omb_store_expect_list(omb_store *store, const char *folder,
 								  bool recursive);
