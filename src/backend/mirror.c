@@ -265,7 +265,7 @@ note_look(const omb_fields *fields)
 	const char *status = omb_agent_text(fields, "status");
 	bool done = strcmp(status, "ok") == 0;
 	/* where only locks could not be extended, copying goes on as always */
-	bool complete = omb_agent_u64(fields, "complete") != 0;
+	bool copied = done || omb_agent_u64(fields, "complete") != 0;
 	TimestampTz now = GetCurrentTimestamp();
 	bool changed = false;
 
@@ -276,7 +276,7 @@ note_look(const omb_fields *fields)
 
 		slot->is_copying = false;
 		/* nothing was counted when it could not even look */
-		if (done || complete || omb_agent_u64(fields, "objects_waiting") > 0)
+		if (copied || omb_agent_u64(fields, "objects_waiting") > 0)
 		{
 			slot->objects_waiting =
 				(int64) omb_agent_u64(fields, "objects_waiting");
@@ -287,7 +287,7 @@ note_look(const omb_fields *fields)
 		}
 		slot->rate = (int64) omb_agent_u64(fields, "rate");
 		note_current(slot, fields);
-		if (done || complete)
+		if (copied)
 			slot->last_success_at = now;
 		if (done)
 			changed = set_state(OMB_TARGET_OK, "");
@@ -301,7 +301,7 @@ note_look(const omb_fields *fields)
 	if (!done)
 		note_failure(state_of(status), error_text(fields),
 					 omb_agent_text(fields, "hint"));
-	if (done || complete)
+	if (copied)
 	{
 		mirror.pause_ms = 0;
 		/* locks of what is there are extended bit by bit, after new WAL */

@@ -7,8 +7,7 @@
  * expected of them was read, or for a while when they take the room of others;
  * all others are kept as long as there is room, and those that were read more
  * than once (a manifest) longest. A piece that could not be fetched ahead is
- * forgotten: who needs it fetches it again and gets to know
- * why not.
+ * forgotten: who needs it fetches it again and gets to know why not.
  */
 #include "store/cloud/cloudcache.h"
 
