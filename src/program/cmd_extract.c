@@ -168,7 +168,8 @@ own_directory(void)
 static omb_status
 open_repository(arguments *args, omb_restore_config *from, omb_error *err)
 {
-	args->where.browse = OMB_BROWSE_NEWEST;
+	args->where.browse =
+		args->backup == NULL ? OMB_BROWSE_NEWEST : OMB_BROWSE_ALL;
 	if (omb_repository_options_open(&args->where, &from->repo, err) != OMB_OK)
 		return err->status;
 	if (args->where.key_file == NULL && from->repo->encrypted)

@@ -343,7 +343,8 @@ run(arguments *args, omb_error *err)
 	memset(&config, 0, sizeof(config));
 	memset(&result, 0, sizeof(result));
 	memset(&state, 0, sizeof(state));
-	args->where.browse = OMB_BROWSE_NEWEST;
+	args->where.browse =
+		args->backup == NULL ? OMB_BROWSE_NEWEST : OMB_BROWSE_ALL;
 	omb_display_init(&state.display, false);
 	if (omb_files_options_read(&args->files, err) != OMB_OK)
 		;
