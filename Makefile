@@ -58,7 +58,7 @@ WARNINGS += -Wmissing-variable-declarations
 endif
 PROGRAM_CFLAGS = -std=c99 -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -O2 -g -pthread \
 	-fPIE -fstack-protector-strong -Isrc $(WARNINGS)
-PROGRAM_LIBS = -lcurl -lssh2 -lexpat -ljansson -lcrypto -lsqlite3 -lz -lzstd -lpthread
+PROGRAM_LIBS = -ldl -lssh2 -lexpat -ljansson -lcrypto -lsqlite3 -lz -lzstd -lpthread
 BUILD ?= build
 PROGRAM_OBJS = $(patsubst src/%.c,$(BUILD)/obj/%.o,$(PROGRAM_SRC))
 

@@ -11,7 +11,7 @@ for target in "$@"; do
 		clang -std=c99 -D_GNU_SOURCE -g -O1 -Isrc -pthread \
 			-fsanitize=fuzzer,address,undefined -o "build/$name.explore" \
 			"src/test/$name.c" src/base/*.c src/codec/*.c src/pgfmt/*.c \
-			src/store/*.c src/store/*/*.c src/repo/*.c src/task/*.c src/task/*/*.c -lcurl -lssh2 -lexpat -ljansson \
+			src/store/*.c src/store/*/*.c src/repo/*.c src/task/*.c src/task/*/*.c -ldl -lssh2 -lexpat -ljansson \
 			-lcrypto -lsqlite3 -lz -lzstd
 		"build/$name.explore" -max_total_time="$FUZZ_SECONDS" "build/corpus/$name" "$corpus"
 	else

@@ -1,12 +1,11 @@
 /*
- * http.c: HTTP over libcurl, which no other file knows.
+ * http.c: HTTP over libcurl, which no other file than libcurl.h knows.
  */
 #include "store/http.h"
 
 #include "base/file.h"
 #include "codec/crypto.h"
-
-#include <curl/curl.h>
+#include "store/libcurl.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -30,6 +29,7 @@ typedef struct omb_http_handle
 struct omb_http
 {
 	omb_http_options options;
+	const omb_libcurl *lib; /* NULL when it cannot be loaded */
 	char *ca_file;
 	char *proxy;
 	char *own_proxy; /* instead; NULL for none */
@@ -54,20 +54,14 @@ typedef struct exchange
 	bool cancelled;
 } exchange;
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void
-initialise(void)
-{
-	(void) curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
 omb_http *
 omb_http_new(const omb_http_options *options)
 {
 	omb_http *http = omb_calloc(1, sizeof(*http));
+	omb_error ignored = OMB_ERROR_INIT;
 
-	(void) pthread_once(&once, initialise);
+	/* the first request tells why not */
+	http->lib = omb_libcurl_load(&ignored);
 	http->options = *options;
 	if (options->ca_file != NULL)
 		http->ca_file = omb_strdup(options->ca_file);
@@ -79,9 +73,9 @@ omb_http_new(const omb_http_options *options)
 }
 
 static void
-free_handle(omb_http_handle *handle)
+free_handle(omb_http *http, omb_http_handle *handle)
 {
-	curl_easy_cleanup(handle->curl);
+	http->lib->easy_cleanup(handle->curl);
 	free(handle);
 }
 
@@ -93,7 +87,7 @@ omb_http_free(omb_http *http)
 	if (http == NULL)
 		return;
 	for (i = 0; i < http->idle_count; i++)
-		free_handle(http->idle[i]);
+		free_handle(http, http->idle[i]);
 	free(http->idle);
 	free(http->ca_file);
 	free(http->proxy);
@@ -126,18 +120,19 @@ omb_http_set_proxy(omb_http *http, const char *proxy, const char *user,
 static void
 tell_proxy(omb_http *http, CURL *curl)
 {
+	const omb_libcurl *lib = http->lib;
 	const char *proxy;
 
 	(void) pthread_mutex_lock(&http->lock);
 	proxy = http->own_proxy != NULL ? http->own_proxy : http->proxy;
 	if (proxy != NULL)
-		(void) curl_easy_setopt(curl, CURLOPT_PROXY, proxy);
+		(void) lib->easy_setopt(curl, CURLOPT_PROXY, proxy);
 	if (http->proxy_user != NULL)
 	{
-		(void) curl_easy_setopt(curl, CURLOPT_PROXYAUTH,
+		(void) lib->easy_setopt(curl, CURLOPT_PROXYAUTH,
 								(long) (CURLAUTH_BASIC | CURLAUTH_DIGEST));
-		(void) curl_easy_setopt(curl, CURLOPT_PROXYUSERNAME, http->proxy_user);
-		(void) curl_easy_setopt(
+		(void) lib->easy_setopt(curl, CURLOPT_PROXYUSERNAME, http->proxy_user);
+		(void) lib->easy_setopt(
 			curl, CURLOPT_PROXYPASSWORD,
 			http->proxy_password != NULL ? http->proxy_password : "");
 	}
@@ -146,10 +141,12 @@ tell_proxy(omb_http *http, CURL *curl)
 
 /* A handle with a connection that is still open, or a new one. */
 static omb_http_handle *
-take_handle(omb_http *http)
+take_handle(omb_http *http, omb_error *err)
 {
 	omb_http_handle *handle = NULL;
 
+	if (omb_libcurl_load(err) == NULL)
+		return NULL;
 	(void) pthread_mutex_lock(&http->lock);
 	if (http->pid != getpid())
 	{
@@ -167,9 +164,10 @@ take_handle(omb_http *http)
 	{
 		handle = omb_calloc(1, sizeof(*handle));
 		handle->socket = CURL_SOCKET_BAD;
-		handle->curl = curl_easy_init();
+		handle->curl = http->lib->easy_init();
 		if (handle->curl == NULL)
 		{
+			(void) omb_error_set(err, OMB_FAILED, "could not start libcurl");
 			free(handle);
 			return NULL;
 		}
@@ -180,7 +178,7 @@ take_handle(omb_http *http)
 static void
 give_handle(omb_http *http, omb_http_handle *handle)
 {
-	curl_easy_reset(handle->curl); /* keeps the connection */
+	http->lib->easy_reset(handle->curl); /* keeps the connection */
 	(void) pthread_mutex_lock(&http->lock);
 	if (http->idle_count == http->idle_cap)
 	{
@@ -257,7 +255,8 @@ on_body(char *data, size_t size, size_t count, void *arg)
 	long status = 0;
 	size_t max;
 
-	(void) curl_easy_getinfo(x->handle->curl, CURLINFO_RESPONSE_CODE, &status);
+	(void) x->http->lib->easy_getinfo(x->handle->curl, CURLINFO_RESPONSE_CODE,
+									  &status);
 	if (x->request->into != NULL && (status == 200 || status == 206))
 	{
 		if (len > x->request->into_size - response->received)
@@ -332,70 +331,71 @@ static void
 set_request(exchange *x, struct curl_slist *headers)
 {
 	const omb_http_options *options = &x->http->options;
+	const omb_libcurl *lib = x->http->lib;
 	const omb_http_request *request = x->request;
 	CURL *curl = x->handle->curl;
 
-	(void) curl_easy_setopt(curl, CURLOPT_URL, request->url);
-	(void) curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-	(void) curl_easy_setopt(curl, CURLOPT_HTTP_VERSION,
+	(void) lib->easy_setopt(curl, CURLOPT_URL, request->url);
+	(void) lib->easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	(void) lib->easy_setopt(curl, CURLOPT_HTTP_VERSION,
 							(long) CURL_HTTP_VERSION_1_1);
-	(void) curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
-	(void) curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	(void) curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
-	(void) curl_easy_setopt(curl, CURLOPT_SSLVERSION,
+	(void) lib->easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+	(void) lib->easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	(void) lib->easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+	(void) lib->easy_setopt(curl, CURLOPT_SSLVERSION,
 							(long) CURL_SSLVERSION_TLSv1_2);
-	(void) curl_easy_setopt(curl, CURLOPT_USERAGENT, "omsupply_backup");
-	(void) curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-	(void) curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT,
+	(void) lib->easy_setopt(curl, CURLOPT_USERAGENT, "omsupply_backup");
+	(void) lib->easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	(void) lib->easy_setopt(curl, CURLOPT_CONNECTTIMEOUT,
 							(long) options->connect_seconds);
-	(void) curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-	(void) curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME,
+	(void) lib->easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	(void) lib->easy_setopt(curl, CURLOPT_LOW_SPEED_TIME,
 							(long) options->stall_seconds);
-	(void) curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L * 1024);
-	(void) curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
+	(void) lib->easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L * 1024);
+	(void) lib->easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
 	if (x->http->ca_file != NULL)
 	{
-		(void) curl_easy_setopt(curl, CURLOPT_CAINFO, x->http->ca_file);
-		(void) curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+		(void) lib->easy_setopt(curl, CURLOPT_CAINFO, x->http->ca_file);
+		(void) lib->easy_setopt(curl, CURLOPT_CAPATH, NULL);
 	}
 	tell_proxy(x->http, curl);
-	(void) curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
-	(void) curl_easy_setopt(curl, CURLOPT_HEADERDATA, x);
-	(void) curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-	(void) curl_easy_setopt(curl, CURLOPT_WRITEDATA, x);
-	(void) curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, on_socket);
-	(void) curl_easy_setopt(curl, CURLOPT_SOCKOPTDATA, x->handle);
-	(void) curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_close);
-	(void) curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, x->handle);
-	(void) curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-	(void) curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-	(void) curl_easy_setopt(curl, CURLOPT_XFERINFODATA, x);
+	(void) lib->easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+	(void) lib->easy_setopt(curl, CURLOPT_HEADERDATA, x);
+	(void) lib->easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+	(void) lib->easy_setopt(curl, CURLOPT_WRITEDATA, x);
+	(void) lib->easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, on_socket);
+	(void) lib->easy_setopt(curl, CURLOPT_SOCKOPTDATA, x->handle);
+	(void) lib->easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+	(void) lib->easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, x->handle);
+	(void) lib->easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+	(void) lib->easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	(void) lib->easy_setopt(curl, CURLOPT_XFERINFODATA, x);
 
 	if (request->user != NULL)
 	{
-		(void) curl_easy_setopt(
+		(void) lib->easy_setopt(
 			curl, CURLOPT_HTTPAUTH,
 			(long) (request->digest ? CURLAUTH_DIGEST : CURLAUTH_BASIC));
-		(void) curl_easy_setopt(curl, CURLOPT_USERNAME, request->user);
-		(void) curl_easy_setopt(curl, CURLOPT_PASSWORD, request->password);
+		(void) lib->easy_setopt(curl, CURLOPT_USERNAME, request->user);
+		(void) lib->easy_setopt(curl, CURLOPT_PASSWORD, request->password);
 	}
 	if (strcmp(request->method, "HEAD") == 0)
-		(void) curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+		(void) lib->easy_setopt(curl, CURLOPT_NOBODY, 1L);
 	else if (strcmp(request->method, "PUT") == 0 ||
 			 strcmp(request->method, "POST") == 0 || request->body_len > 0)
 	{
 		/* POST in curl's way would add a Content-Type to what is signed */
-		(void) curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
-		(void) curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE,
+		(void) lib->easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+		(void) lib->easy_setopt(curl, CURLOPT_INFILESIZE_LARGE,
 								(curl_off_t) request->body_len);
-		(void) curl_easy_setopt(curl, CURLOPT_READFUNCTION, on_send);
-		(void) curl_easy_setopt(curl, CURLOPT_READDATA, x);
-		(void) curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek);
-		(void) curl_easy_setopt(curl, CURLOPT_SEEKDATA, x);
-		(void) curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+		(void) lib->easy_setopt(curl, CURLOPT_READFUNCTION, on_send);
+		(void) lib->easy_setopt(curl, CURLOPT_READDATA, x);
+		(void) lib->easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek);
+		(void) lib->easy_setopt(curl, CURLOPT_SEEKDATA, x);
+		(void) lib->easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
 	}
 	else
-		(void) curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+		(void) lib->easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
 /* The part of the URL that says which server, for messages. */
@@ -446,7 +446,8 @@ static omb_status
 explain(const exchange *x, CURLcode code, const char *reason, omb_error *err)
 {
 	char *server = server_of(x->request->url);
-	const char *text = reason[0] != '\0' ? reason : curl_easy_strerror(code);
+	const char *text =
+		reason[0] != '\0' ? reason : x->http->lib->easy_strerror(code);
 	long connect_status = 0;
 
 	if (x->cancelled)
@@ -465,8 +466,8 @@ explain(const exchange *x, CURLcode code, const char *reason, omb_error *err)
 		return err->status;
 	}
 	x->response->failure = kind_of(code);
-	(void) curl_easy_getinfo(x->handle->curl, CURLINFO_HTTP_CONNECTCODE,
-							 &connect_status);
+	(void) x->http->lib->easy_getinfo(
+		x->handle->curl, CURLINFO_HTTP_CONNECTCODE, &connect_status);
 	if (connect_status / 100 == 4)
 	{
 		/* the proxy's refusal does not pass */
@@ -531,6 +532,7 @@ omb_http_perform(omb_http *http, const omb_http_request *request,
 				 omb_http_response *response, omb_error *err)
 {
 	char reason[CURL_ERROR_SIZE] = "";
+	const omb_libcurl *lib = http->lib;
 	struct curl_slist *headers = NULL;
 	exchange x = { .http = http, .request = request, .response = response };
 	CURLcode code;
@@ -542,25 +544,25 @@ omb_http_perform(omb_http *http, const omb_http_request *request,
 	response->received = 0;
 	omb_buf_clear(&response->header);
 	omb_buf_clear(&response->body);
-	x.handle = take_handle(http);
+	x.handle = take_handle(http, err);
 	if (x.handle == NULL)
-		return omb_error_set(err, OMB_FAILED, "could not start libcurl");
+		return err->status;
 	/* asking before sending costs a round trip, and a second where a server
 	 * does not know how to answer */
-	headers = curl_slist_append(headers, "Expect:");
+	headers = lib->slist_append(headers, "Expect:");
 	for (i = 0; i < request->header_count; i++)
-		headers = curl_slist_append(headers, request->header[i]);
+		headers = lib->slist_append(headers, request->header[i]);
 	set_request(&x, headers);
-	(void) curl_easy_setopt(x.handle->curl, CURLOPT_ERRORBUFFER, reason);
-	code = curl_easy_perform(x.handle->curl);
-	(void) curl_easy_getinfo(x.handle->curl, CURLINFO_RESPONSE_CODE, &status);
+	(void) lib->easy_setopt(x.handle->curl, CURLOPT_ERRORBUFFER, reason);
+	code = lib->easy_perform(x.handle->curl);
+	(void) lib->easy_getinfo(x.handle->curl, CURLINFO_RESPONSE_CODE, &status);
 	response->status = (int) status;
 	if (code == CURLE_OK && status > 0)
 		response->failure = OMB_HTTP_ANSWERED;
 	else
 		(void) explain(&x, code, reason, err);
 	give_handle(http, x.handle);
-	curl_slist_free_all(headers);
+	lib->slist_free_all(headers);
 	return err->status;
 }
 
@@ -613,7 +615,9 @@ omb_http_date(const omb_http_response *response, int64_t *time)
 bool
 omb_http_time(const char *text, int64_t *time)
 {
-	time_t seconds = curl_getdate(text, NULL);
+	omb_error ignored = OMB_ERROR_INIT;
+	const omb_libcurl *lib = omb_libcurl_load(&ignored);
+	time_t seconds = lib != NULL ? lib->getdate(text, NULL) : -1;
 
 	if (seconds == (time_t) -1)
 		return false;
