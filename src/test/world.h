@@ -43,7 +43,7 @@ rnd(uint32_t below)
 	return (uint32_t) (random_state >> 32) % below;
 }
 
-static omb_store *
+static __attribute__((unused)) omb_store *
 memory_of(const omb_repository *repo)
 {
 	return omb_store_fault_inner(repo->store);
@@ -165,20 +165,6 @@ add_file(taking *t, const backup *parent, size_t f, backup *b,
 	omb_entry_clear(&entry);
 }
 
-static void
-set_info(omb_backup_info *info, const char *id)
-{
-	memset(info, 0, sizeof(*info));
-	memcpy(info->id, id, strlen(id));
-	memcpy(info->kind, "full", 5);
-	info->label = omb_strdup("a label");
-	info->program_version = omb_strdup("1.0");
-	info->pgdata = omb_strdup("/data");
-	info->backup_label = omb_strdup("START\n");
-	info->tablespace_map = omb_strdup("");
-	info->bytes_stored = 77;
-}
-
 /* A full backup, or one that shares blobs with the last one. */
 static void
 take_backup(world *w, bool incremental)
@@ -235,8 +221,7 @@ forget_backup(world *w, size_t i)
 	memmove(&w->backup[i], &w->backup[i + 1], (w->count - i) * sizeof(backup));
 }
 
-static void
-remove_backup(world *w, size_t i)
+static void __attribute__((unused)) remove_backup(world *w, size_t i)
 {
 	remove_manifests(w->repo, w->backup[i].id);
 	forget_backup(w, i);
@@ -370,7 +355,7 @@ verifies(omb_repository *repo)
 	return err.status == OMB_OK && sound;
 }
 
-static bool
+static bool __attribute__((unused))
 is_whole(const world *w, omb_repository *repo)
 {
 	bool whole = verifies(repo);
