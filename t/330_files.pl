@@ -10,6 +10,7 @@ use File::Path qw(make_path rmtree);
 use IPC::Run;
 use JSON::PP;
 use Omb;
+use PostgreSQL::Test::BackgroundPsql;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -238,6 +239,29 @@ rename "$repo->{dir}.away", $repo->{dir} or die;
 like(`pg_dump -d '@{[ $node->connstr('postgres') ]}'`, qr/COPY public\.backup_file_set .*\napp\t\Q$sets\E\t\{log,/, 'a dump has the sets');
 ok($node->psql('postgres', "SELECT backup_preset_omsupply('$sets')") != 0, 'the preset is for a database of omSupply');
 is(sql(q{SELECT count(*) FROM backup_file_set}), 1, 'and else changes nothing');
+
+# ---- a set is enabled while the scheduler reads the tables ----
+
+# The scheduler reads pg_extension first: there it is held, so that a change is
+# committed while it reads. It gives up after two seconds; then once more.
+my $locker = $node->background_psql('postgres');
+my ($log, $tries) = (0, 0);
+do
+{
+	sql(q{UPDATE backup_file_set SET is_enabled = true});
+	$id = sql('SELECT backup_files()');
+	$node->poll_query_until('postgres', qq{SELECT EXISTS (SELECT FROM backup_history WHERE backup_id = '$id')
+		AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'omsupply_backup scheduler')}) or die;
+	$log = -s $node->logfile;
+	$locker->query_safe('BEGIN; LOCK TABLE pg_extension IN ACCESS EXCLUSIVE MODE');
+	sql(q{UPDATE backup_file_set SET is_enabled = false});
+	$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE relation = 'pg_extension'::regclass AND NOT granted}) or die;
+	sql(q{UPDATE backup_file_set SET is_enabled = true});
+	$locker->query_safe('COMMIT');
+	($rc, $out, $err) = $node->psql('postgres', 'SELECT backup_files()');
+} while (slurp_file($node->logfile, $log) =~ /lock timeout/ && ++$tries < 20);
+$locker->quit;
+is($err, '', 'it is in the next backup');
 
 # ---- by a schedule ----
 

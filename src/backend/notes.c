@@ -208,7 +208,9 @@ omb_notes_main(Datum arg)
 	omb_shared->notes_done = number;
 	if (omb_shared->mark_noted)
 		omb_target_work();
-	omb_shared->mark_noted = false;
+	/* a mark that came since is the next worker's to tell of */
+	if (omb_shared->notes_wanted == number)
+		omb_shared->mark_noted = false;
 	LWLockRelease(omb_shared->lock);
 	omb_target_wake();
 }

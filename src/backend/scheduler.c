@@ -126,6 +126,18 @@ commit(void)
 
 /* ---- what waits in shared memory ---- */
 
+/*
+ * Before the snapshot is taken: what is committed after it then counts as not
+ * seen, and is for the next turn.
+ */
+static void
+read_changes(Turn *turn)
+{
+	LWLockAcquire(omb_shared->lock, LW_SHARED);
+	turn->changes = omb_shared->scheduler.changes;
+	LWLockRelease(omb_shared->lock);
+}
+
 static void
 read_shared(Turn *turn)
 {
@@ -137,7 +149,6 @@ read_shared(Turn *turn)
 										OMB_RUNS * sizeof(OmbRun));
 	/* runs and the job in hand at one instant: none falls between */
 	LWLockAcquire(omb_shared->lock, LW_EXCLUSIVE);
-	turn->changes = shared->changes;
 	turn->first_run = shared->first_run;
 	turn->run_count = (int) (shared->next_run - shared->first_run);
 	for (i = 0; i < turn->run_count; i++)
@@ -342,6 +353,7 @@ take_turn(Turn *turn)
 
 	turn->now = omb_schedule_now();
 	turn->server_start = omb_shared->scheduler.server_start;
+	read_changes(turn);
 	begin();
 	turn->schema = omb_scheduler_schema();
 	read_shared(turn);
