@@ -43,12 +43,14 @@ now() { date +%s.%N; }
 measure() {
 	local what=$1 tool=$2 t0 b0 t1 b1
 	shift 2
-	# a virtual machine's memory is slow when touched for the first time:
-	# nobody shall pay for that alone
-	dd if=/dev/zero of="$SCRATCH/warm" bs=1M count="$SIZE_MB" 2>/dev/null
-	rm -f "$SCRATCH/warm"
-	# nor for reading from the disk what the other then finds in memory
-	find "$data" -type f -exec cat {} + >/dev/null
+	# free memory of a virtual machine goes back to its host, and is slow when
+	# it is touched again: memory is full, of a file without blocks
+	truncate -s "$(awk '/^MemTotal/{print $2}' /proc/meminfo)K" "$SCRATCH/hole"
+	cat "$SCRATCH/hole" >/dev/null
+	# nobody shall read from the disk what the other then finds in memory; a
+	# server at work may remove files meanwhile
+	find "$SCRATCH" \( -name hole -o -name 'restored.*' \) -prune -o \
+		-type f -exec cat {} + >/dev/null 2>&1 || true
 	sync
 	sleep 1
 	b0=$(busy)

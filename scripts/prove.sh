@@ -76,7 +76,8 @@ mkdir -p "$SCRATCH/work"
 tests=()
 for f in "$@"; do tests+=("$SCRATCH/t/$(basename "$f")"); done
 
-jobs=$(nproc)
+# one more than processors: tests wait for servers and disks half of their time
+jobs=$(($(nproc) + 1))
 [ "$jobs" -le 4 ] || jobs=4
 cd "$SCRATCH/work"
 pgxs=$("$INSTBIN/pg_config" --pgxs)
