@@ -101,6 +101,19 @@ if ($ENV{OMB_SMALL_FS})
 	unlink "$ENV{OMB_SMALL_FS}/filler";
 }
 
+# ---- a library that cannot be loaded ----
+{
+	mkdir "$base/lib";
+	append_to_file("$base/lib/libcurl.so.4", "no library\n");
+	append_to_file("$base/cloud", "access_key_id=a\nsecret_access_key=b\n");
+	chmod 0600, "$base/cloud";
+	local $ENV{LD_LIBRARY_PATH} = "$base/lib";
+	local $ENV{OMSUPPLY_BACKUP_CREDENTIALS} = "$base/cloud";
+	program_fails(['list'], 1, qr/could not load library "libcurl\.so\.4": .*file too short.*hint: Install libcurl/s, 'libcurl is none',
+		{ dir => 's3://bucket?style=path&endpoint=http%3A%2F%2F127.0.0.1%3A1', key => $repo->{key} });
+	program_ok(['list'], 'what it is not needed for works', $repo);
+}
+
 # ---- damage: a copy of the repository, one thing wrong at a time ----
 my $number = 0;
 sub damaged

@@ -62,7 +62,8 @@ program_ok([ 'restore', '--pgdata', "$base/whole", '--target-immediate' ], 'rest
 my $packs = bytes_of(qr{/packs/});
 cmp_ok($packs, '>', 8_000_000, "it fetches $packs bytes of packs");
 my $requests = () = requests() =~ m{packs/}g;
-cmp_ok($requests, '<', 12 + $packs / 1_000_000, "by $requests requests");
+# how many blobs are joined to one request depends on the speed of the machine; a blob has no more than 128 KiB, and compressed half of it
+cmp_ok($packs / $requests, '>', 256 * 1024, "by $requests requests, each for several blobs");
 is(scalar(() = requests() =~ m{^GET \S*backups/}mg), 1, 'the manifest comes at once, and once');
 
 # cut many times, within a run
@@ -72,7 +73,10 @@ cmp_ok(scalar(() = requests() =~ / reset-down=/mg), '>=', 12, 'it was cut');
 cmp_ok(bytes_of(qr{/packs/}), '<', 1.05 * $packs, 'nothing was fetched twice');
 
 # killed while it waits for more, and done again
-begin('hang=120 method=GET path=packs skip=6');
+my @stored = sort { $a <=> $b } map { -s } glob "$repo->{dir}/packs/*/*";
+my $half = int($stored[-1] / 2);
+cmp_ok($half, '>', $packs / 3, 'one pack has most of it');
+begin("hang=120 method=GET path=packs from=$half");
 my $h = IPC::Run::start([ 'omsupply_backup', 'restore', '--repository', $shaky, '--key-file', $repo->{key}, '--pgdata', "$base/killed",
 	'--target-immediate' ], '<', \undef, '>', \my $o, '2>', \my $e);
 my $size = sub { my $s = `du -sk $base/killed 2>/dev/null`; return $s =~ /^(\d+)/ ? $1 : 0 };
@@ -81,7 +85,7 @@ my ($before, $same) = (0, 0);
 while (time < $deadline && $same < 10)
 {
 	my $now = $size->();
-	$same = requests() =~ / hang=/m && bytes_of(qr{/packs/}) > $packs / 4 && $now == $before ? $same + 1 : 0;
+	$same = requests() =~ / hang=/m && bytes_of(qr{/packs/}) > $packs / 3 && $now == $before ? $same + 1 : 0;
 	$before = $now;
 	usleep(100_000);
 }
@@ -92,8 +96,8 @@ begin();
 program_fails([ 'restore', '--pgdata', "$base/killed", '--target-immediate' ], 1, qr/is not empty/, 'without --delta it is refused', $far);
 program_ok([ 'restore', '--pgdata', "$base/killed", '--target-immediate', '--delta' ], 'again, with what is there', $far);
 my $second = bytes_of(qr{/packs/});
-# much of the first was fetched ahead, for files that were not complete
-cmp_ok($second, '<', $packs, "of $packs bytes $first and then $second were fetched");
+# some of the first was fetched ahead, for files that were not complete
+cmp_ok($second, '<', 0.9 * $packs, "of $packs bytes $first and then $second were fetched");
 # what one thread misses ends the work of all
 begin('status=404:NoSuchKey times=1000 method=GET path=packs skip=3');
 program_fails([ 'restore', '--pgdata', "$base/lost", '--target-immediate' ], 1, qr{packs/.*is incomplete and must not be used}s,

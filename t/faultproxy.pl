@@ -1,11 +1,12 @@
 # faultproxy.pl PORT-FILE UPSTREAM-PORT RULES LOG: an HTTP proxy in front of a
 # server on this machine that does to requests what networks and servers do.
 #
-# RULES is a file of lines "action [times=N] [skip=N] [method=RE] [path=RE]".
-# The first that matches a request is applied, and is used up after N times;
-# the rest goes through. LOG gets a line "METHOD path action" a request, and
-# LOG.bytes, where somebody has made it, a line "METHOD path bytes" for what was
-# sent of an answer's body.
+# RULES is a file of lines "action [times=N] [skip=N] [method=RE] [path=RE]
+# [from=N]", the last for reads that begin at byte N or behind it. The first that
+# matches a request is applied, and is used up after N times; the rest goes
+# through. LOG gets a line "METHOD path action" a request, and LOG.bytes, where
+# somebody has made it, a line "METHOD path bytes" for what was sent of an
+# answer's body.
 #
 #   status=503:SlowDown  answer that, with an error body
 #   inner=InternalError  answer 200 with an error body
@@ -53,7 +54,7 @@ while (1)
 # The first rule for this request, which is counted as used.
 sub take_rule
 {
-	my ($method, $path, $conditional) = @_;
+	my ($method, $path, $conditional, $from) = @_;
 	my @kept;
 	my $found = '';
 	open my $f, '+<', $rules or return '';
@@ -65,6 +66,7 @@ sub take_rule
 		my %o = map { split /=/, $_, 2 } @words;
 		if (  !$found
 			&& (!defined $o{times} || $o{times} > 0)
+			&& (!defined $o{from} || $from >= $o{from})
 			&& (!defined $o{method} || $method =~ /$o{method}/)
 			&& (!defined $o{path} || $path =~ /$o{path}/)
 			&& ($action ne 'plain' || $conditional))
@@ -173,7 +175,8 @@ sub serve
 	while (defined(my $head = read_head($client)))
 	{
 		my ($method, $path) = $head =~ /^(\S+) (\S+)/;
-		my ($action, $arg) = split /=/, take_rule($method, $path, $head =~ /^if-none-match:/mi), 2;
+		my ($from) = $head =~ /^range: *bytes=(\d+)/mi;
+		my ($action, $arg) = split /=/, take_rule($method, $path, scalar($head =~ /^if-none-match:/mi), $from // 0), 2;
 		$action //= '';
 		if ($action eq 'reset-up')
 		{

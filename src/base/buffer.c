@@ -3,11 +3,16 @@
  */
 #include "base/buffer.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Larger buffers than those of the cloud's cache do not come often. */
+#define KEEP_BUFFER (16 * 1024 * 1024)
+#define KEEP_FREE (64 * 1024 * 1024)
 
 static void
 out_of_memory(size_t size)
@@ -45,6 +50,15 @@ omb_realloc(void *old, size_t size)
 	if (p == NULL)
 		out_of_memory(size);
 	return p;
+}
+
+void
+omb_memory_keep(void)
+{
+	/* what one thread frees another one takes */
+	(void) mallopt(M_ARENA_MAX, 1);
+	(void) mallopt(M_MMAP_THRESHOLD, KEEP_BUFFER);
+	(void) mallopt(M_TRIM_THRESHOLD, KEEP_FREE);
 }
 
 char *

@@ -70,12 +70,33 @@ worker_main(void *arg)
 	return NULL;
 }
 
+void
+omb_pipeline_grow(omb_pipeline *pipe, int workers)
+{
+	if (workers > pipe->workers)
+		pipe->thread =
+			omb_realloc(pipe->thread, (size_t) workers * sizeof(pthread_t));
+	while (pipe->workers < workers)
+	{
+		struct worker_start *start = omb_malloc(sizeof(*start));
+
+		start->pipe = pipe;
+		start->number = pipe->workers;
+		if (pthread_create(&pipe->thread[pipe->workers], NULL, worker_main,
+						   start) != 0)
+		{
+			free(start);
+			break;
+		}
+		pipe->workers++;
+	}
+}
+
 omb_pipeline *
 omb_pipeline_new(int workers, size_t depth, size_t unit_size,
 				 omb_pipeline_work work, void *arg)
 {
 	omb_pipeline *pipe = omb_calloc(1, sizeof(*pipe));
-	int i;
 
 	(void) pthread_mutex_init(&pipe->lock, NULL);
 	(void) pthread_cond_init(&pipe->changed_work, NULL);
@@ -87,20 +108,7 @@ omb_pipeline_new(int workers, size_t depth, size_t unit_size,
 	pipe->done = omb_calloc(depth, sizeof(bool));
 	pipe->work = work;
 	pipe->arg = arg;
-	pipe->thread = omb_calloc((size_t) workers, sizeof(pthread_t));
-	for (i = 0; i < workers; i++)
-	{
-		struct worker_start *start = omb_malloc(sizeof(*start));
-
-		start->pipe = pipe;
-		start->number = i;
-		if (pthread_create(&pipe->thread[i], NULL, worker_main, start) != 0)
-		{
-			free(start);
-			break;
-		}
-		pipe->workers++;
-	}
+	omb_pipeline_grow(pipe, workers);
 	/* one thread is enough; with none at all nothing can be done */
 	if (pipe->workers == 0)
 		abort();

@@ -28,6 +28,12 @@ extern omb_pipeline *omb_pipeline_new(int workers, size_t depth,
 									  size_t unit_size, omb_pipeline_work work,
 									  void *arg);
 
+/*
+ * Go on with so many workers, if there are fewer. Called by the thread that
+ * stops the pipeline.
+ */
+extern void omb_pipeline_grow(omb_pipeline *pipe, int workers);
+
 /* The i-th unit, for setting up and for cleaning up after _stop. */
 extern void *omb_pipeline_unit(omb_pipeline *pipe, size_t i);
 

@@ -347,7 +347,10 @@ omb_command_extract(int argc, char **argv)
 							   sizeof(options) / sizeof(options[0]), argc,
 							   argv, NULL, 0, 0);
 	if (status < 0)
+	{
+		omb_memory_keep();
 		status = run(&args);
+	}
 	free(args.tables.value);
 	return status;
 }

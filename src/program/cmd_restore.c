@@ -461,6 +461,7 @@ omb_command_restore(int argc, char **argv)
 							   argv, NULL, 0, 0);
 	if (status >= 0)
 		return status;
+	omb_memory_keep();
 	if (run(&args, &err) != OMB_OK)
 		omb_print_error(&err);
 	return omb_exit_status(err.status);

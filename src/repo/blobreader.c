@@ -78,7 +78,8 @@ open_pack(omb_blob_reader *reader, const uint8_t *sha256, omb_pack **out,
 	}
 	omb_pack_close(oldest->pack);
 	oldest->pack = NULL;
-	if (omb_pack_open(reader->repo, sha256, &oldest->pack, err) != OMB_OK)
+	if (omb_pack_open_again(reader->repo, sha256, &oldest->pack, err) !=
+		OMB_OK)
 		return err->status;
 	memcpy(oldest->sha256, sha256, OMB_SHA256_SIZE);
 	oldest->used = ++reader->clock;

@@ -280,14 +280,13 @@ pack_error(const omb_pack *pack, omb_error *err)
 		omb_hex_format(pack->sha256, OMB_SHA256_SIZE, hex));
 }
 
-omb_status
-omb_pack_open(omb_repository *repo, const uint8_t sha256[OMB_SHA256_SIZE],
-			  omb_pack **out, omb_error *err)
+/* Open the object, whose key is not known yet. */
+static omb_status
+open_object(omb_repository *repo, const uint8_t *sha256, omb_pack **out,
+			omb_error *err)
 {
 	char *name = omb_pack_name(sha256);
-	uint8_t header[OMB_OBJECT_HEADER_SIZE];
 	omb_object *object;
-	omb_pack *pack;
 
 	*out = NULL;
 	(void) omb_store_open(repo->store, name, &object, err);
@@ -297,19 +296,49 @@ omb_pack_open(omb_repository *repo, const uint8_t sha256[OMB_SHA256_SIZE],
 	free(name);
 	if (err->status != OMB_OK)
 		return err->status;
-	pack = omb_malloc(sizeof(*pack));
-	pack->object = object;
-	memcpy(pack->sha256, sha256, OMB_SHA256_SIZE);
-	if (omb_object_read(object, 0, header, sizeof(header), err) != OMB_OK ||
-		omb_object_open(&repo->keyring, OMB_KIND_PACK, header, &pack->key,
+	*out = omb_malloc(sizeof(**out));
+	(*out)->object = object;
+	memcpy((*out)->sha256, sha256, OMB_SHA256_SIZE);
+	return OMB_OK;
+}
+
+/* Learn the key from the header; a pack where that fails is closed. */
+static omb_status
+read_header(omb_repository *repo, omb_pack **pack, omb_error *err)
+{
+	uint8_t header[OMB_OBJECT_HEADER_SIZE];
+
+	if (omb_object_read((*pack)->object, 0, header, sizeof(header), err) !=
+			OMB_OK ||
+		omb_object_open(&repo->keyring, OMB_KIND_PACK, header, &(*pack)->key,
 						err) != OMB_OK)
 	{
-		(void) pack_error(pack, err);
-		omb_pack_close(pack);
-		return err->status;
+		(void) pack_error(*pack, err);
+		omb_pack_close(*pack);
+		*pack = NULL;
 	}
-	*out = pack;
-	return OMB_OK;
+	return err->status;
+}
+
+omb_status
+omb_pack_open(omb_repository *repo, const uint8_t sha256[OMB_SHA256_SIZE],
+			  omb_pack **out, omb_error *err)
+{
+	if (open_object(repo, sha256, out, err) == OMB_OK)
+		(void) read_header(repo, out, err);
+	return err->status;
+}
+
+omb_status
+omb_pack_open_again(omb_repository *repo,
+					const uint8_t sha256[OMB_SHA256_SIZE], omb_pack **out,
+					omb_error *err)
+{
+	if (open_object(repo, sha256, out, err) == OMB_OK &&
+		!omb_pack_keys_find(repo->pack_keys, sha256, &(*out)->key) &&
+		read_header(repo, out, err) == OMB_OK)
+		omb_pack_keys_note(repo->pack_keys, sha256, &(*out)->key);
+	return err->status;
 }
 
 /* Read one blob; errors do not name the pack yet. */

@@ -108,6 +108,13 @@ extern omb_status omb_pack_open(omb_repository *repo,
 								const uint8_t sha256[OMB_SHA256_SIZE],
 								omb_pack **out, omb_error *err);
 /*
+ * As omb_pack_open, but the header, which says with which key the blobs are
+ * sealed, is not read when the pack was opened so before.
+ */
+extern omb_status omb_pack_open_again(omb_repository *repo,
+									  const uint8_t sha256[OMB_SHA256_SIZE],
+									  omb_pack **out, omb_error *err);
+/*
  * Read one blob into out, which has room for OMB_BLOB_MAX bytes. All facts of
  * ref but its pack number are checked.
  */

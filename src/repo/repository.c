@@ -190,6 +190,7 @@ omb_repository_open(omb_store *store, const omb_secret *secret,
 	*out = NULL;
 	repo->store = store;
 	repo->revisions = omb_revision_memory_new();
+	repo->pack_keys = omb_pack_keys_new();
 	if (omb_repository_look(store, &facts, err) == OMB_OK)
 	{
 		memcpy(repo->keyring.repository_id, facts.id, sizeof(facts.id));
@@ -213,6 +214,7 @@ omb_repository_free(omb_repository *repo)
 	if (repo == NULL)
 		return;
 	omb_revision_memory_free(repo->revisions);
+	omb_pack_keys_free(repo->pack_keys);
 	omb_store_free(repo->store);
 	omb_wipe(&repo->keyring, sizeof(repo->keyring));
 	free(repo);
@@ -412,6 +414,7 @@ omb_repository_prepare(omb_store *store, bool encrypted, const char *key_file,
 	*out = NULL;
 	repo->store = store;
 	repo->revisions = omb_revision_memory_new();
+	repo->pack_keys = omb_pack_keys_new();
 	repo->encrypted = encrypted;
 	repo->created = omb_time_now();
 	omb_random(repo->keyring.repository_id, OMB_REPOSITORY_ID_SIZE);

@@ -17,6 +17,7 @@
 
 #include "codec/key.h"
 #include "codec/seal.h"
+#include "repo/packkeys.h"
 #include "store/store.h"
 
 typedef struct omb_revision_memory omb_revision_memory;
@@ -29,6 +30,7 @@ typedef struct omb_repository
 	bool encrypted;
 	int64_t created;
 	omb_revision_memory *revisions; /* private to repo/revision.c */
+	omb_pack_keys *pack_keys;
 } omb_repository;
 
 /* What "repository" says, without any key. OMB_NOT_FOUND when there is none. */

@@ -43,6 +43,21 @@ new_memory_repository(void)
 	return new_repository(omb_store_fault_new(omb_store_memory_new()));
 }
 
+/* The facts of a full backup, to be cleared by the caller. */
+static void __attribute__((unused))
+set_info(omb_backup_info *info, const char *id)
+{
+	memset(info, 0, sizeof(*info));
+	memcpy(info->id, id, strlen(id));
+	memcpy(info->kind, "full", 5);
+	info->label = omb_strdup("a label");
+	info->program_version = omb_strdup("1.0");
+	info->pgdata = omb_strdup("/data");
+	info->backup_label = omb_strdup("START\n");
+	info->tablespace_map = omb_strdup("");
+	info->bytes_stored = 77;
+}
+
 typedef struct removing
 {
 	omb_repository *repo;

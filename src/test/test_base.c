@@ -13,6 +13,7 @@
 #include "base/text.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -286,6 +287,39 @@ test_pipeline_keeps_the_order(void)
 	omb_pipeline_free(pipe);
 }
 
+/* The first unit ends only when the second one has been worked on. */
+static pthread_barrier_t both;
+
+static void
+meet(void *unit, int worker, void *arg)
+{
+	*(int *) unit = worker + 1;
+	(void) pthread_barrier_wait(&both);
+}
+
+static void
+test_pipeline_grows(void)
+{
+	omb_pipeline *pipe = omb_pipeline_new(1, 2, sizeof(int), meet, NULL);
+	const int *first = omb_pipeline_slot(pipe, false);
+	const int *second;
+
+	(void) pthread_barrier_init(&both, NULL, 2);
+	omb_pipeline_submit(pipe);
+	second = omb_pipeline_slot(pipe, false);
+	omb_pipeline_submit(pipe);
+	ok(omb_pipeline_next(pipe, false) == NULL, "one worker waits");
+	omb_pipeline_grow(pipe, 2);
+	omb_pipeline_grow(pipe, 1);
+	ok(omb_pipeline_next(pipe, true) == first, "with two it goes on");
+	omb_pipeline_release(pipe);
+	ok(omb_pipeline_next(pipe, true) == second && *first + *second == 3,
+	   "and each worker has its number");
+	omb_pipeline_release(pipe);
+	omb_pipeline_free(pipe);
+	(void) pthread_barrier_destroy(&both);
+}
+
 static void
 test_file_replace_is_whole(void)
 {
@@ -352,6 +386,7 @@ main(void)
 	test_tree_remove();
 	test_paths();
 	test_pipeline_keeps_the_order();
+	test_pipeline_grows();
 	test_file_replace_is_whole();
 	test_json();
 	return tap_done();

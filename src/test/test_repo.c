@@ -208,7 +208,54 @@ test_packs(void)
 }
 
 static void
-set_info(omb_backup_info *info)
+test_a_pack_opened_again_needs_no_header(void)
+{
+	omb_repository *repo = new_memory_repository();
+	omb_pack_table *table = omb_pack_table_new();
+	omb_blob_ref ref[BLOBS];
+	omb_error err = OMB_ERROR_INIT;
+	omb_coder *coder = omb_coder_new(NULL);
+	uint8_t *plain = omb_malloc(OMB_BLOB_MAX);
+	omb_object_key key = { { 1 } };
+	omb_pack *pack = NULL;
+	omb_pack_id id;
+	omb_buf *bytes;
+	char *name;
+
+	(void) put_pack(repo, table, ref, &err);
+	id = omb_pack_table_get(table, 0);
+	name = omb_pack_name(id.sha256);
+	bytes = omb_store_memory_bytes(memory_of(repo), name);
+	ok(omb_pack_open_again(repo, id.sha256, &pack, &err) == OMB_OK,
+	   "a pack opens");
+	omb_pack_close(pack);
+	bytes->data[0] ^= 1;
+	ok(omb_pack_open_again(repo, id.sha256, &pack, &err) == OMB_OK &&
+		   omb_pack_read(pack, coder, &ref[1], plain, &err) == OMB_OK,
+	   "and again without its header");
+	omb_pack_close(pack);
+	ok(omb_pack_open(repo, id.sha256, &pack, &err) == OMB_DAMAGED,
+	   "which who wants to know does read");
+	omb_error_clear(&err);
+	/* another one whose name begins like it takes the place */
+	id.sha256[OMB_SHA256_SIZE - 1] ^= 1;
+	ok(!omb_pack_keys_find(repo->pack_keys, id.sha256, &key) &&
+		   omb_pack_open_again(repo, id.sha256, &pack, &err) == OMB_NOT_FOUND,
+	   "a name that only begins like it is another");
+	omb_error_clear(&err);
+	omb_pack_keys_note(repo->pack_keys, id.sha256, &key);
+	id.sha256[OMB_SHA256_SIZE - 1] ^= 1;
+	ok(omb_pack_open_again(repo, id.sha256, &pack, &err) == OMB_DAMAGED,
+	   "one that was forgotten is read again");
+	free(name);
+	free(plain);
+	omb_coder_free(coder);
+	omb_pack_table_free(table);
+	omb_repository_free(repo);
+}
+
+static void
+set_strange_info(omb_backup_info *info)
 {
 	memset(info, 0, sizeof(*info));
 	memcpy(info->id, "20261120T231502Z-7f3a", 22);
@@ -313,7 +360,7 @@ put_manifest(omb_repository *repo, omb_pack_table *table,
 		(void) omb_manifest_add(writer, &entry, err);
 		omb_entry_clear(&entry);
 	}
-	set_info(&info);
+	set_strange_info(&info);
 	if (err->status == OMB_OK)
 		(void) omb_manifest_commit(writer, &info, table, err);
 	else
@@ -512,7 +559,7 @@ test_facts_refuse_nonsense(void)
 	   "facts without an id are damage");
 	omb_backup_info_clear(&info);
 	omb_error_clear(&err);
-	set_info(&info);
+	set_strange_info(&info);
 	omb_backup_info_write(&info, &text);
 	omb_backup_info_clear(&info);
 	omb_text_put(&text, "a_later_fact", "value");
@@ -532,6 +579,7 @@ main(void)
 {
 	test_streams();
 	test_packs();
+	test_a_pack_opened_again_needs_no_header();
 	test_manifest();
 	test_order();
 	test_failure_at_each_operation();

@@ -22,15 +22,20 @@
 #define WINDOW_FIRST ((size_t) 128 * 1024)
 #define WINDOW_GROWS 4
 #define WINDOW_LAST ((size_t) 8 * 1024 * 1024)
-/* A piece that is fetched ahead: long enough for few requests. */
+/*
+ * A piece that is fetched ahead: long enough for few requests, and longer where
+ * the way is known to be wide, because each request takes its time of the
+ * processors too.
+ */
 #define PIECE ((size_t) 2 * 1024 * 1024)
+#define PIECE_WIDE ((size_t) 4 * 1024 * 1024)
 /* Bytes that nobody asked for are fetched when they save a request. */
 #define GAP ((uint64_t) 64 * 1024)
-#define AHEAD_MAX ((size_t) 96 * 1024 * 1024)
+#define AHEAD_MAX ((size_t) 112 * 1024 * 1024)
 #define KEPT_MAX ((size_t) 16 * 1024 * 1024)
 #define KEPT_COUNT 256
 /* Pieces fetched ahead at once, at most. */
-#define FETCHERS 20
+#define FETCHERS 16
 #define FETCHERS_FIRST 8
 /* Pieces that take longer than that come over a narrow way. */
 #define QUICK (INT64_C(2) * 1000000)
@@ -46,7 +51,7 @@
 #define JOINED 4
 #define FRESH (INT64_C(10) * 1000000)
 /* A short piece waits so long for others to be joined to it. */
-#define GROWS (INT64_C(5) * 1000)
+#define GROWS (INT64_C(10) * 1000)
 
 typedef enum piece_state
 {
@@ -423,7 +428,8 @@ omb_cloud_cache_expect(omb_cloud_cache *cache, const char *name,
 
 		if (q != NULL && offset >= q->offset &&
 			offset <= q->offset + q->len + GAP &&
-			offset + len - q->offset <= PIECE)
+			offset + len - q->offset <=
+				(cache->at_once < FETCHERS ? PIECE : PIECE_WIDE))
 		{
 			if (offset + len > q->offset + q->len)
 				q->len = (size_t) (offset + len - q->offset);

@@ -29,12 +29,23 @@ typedef struct omb_ahead omb_ahead;
 
 extern omb_ahead *omb_ahead_new(omb_repository *repo,
 								const omb_ahead_source *source);
-/* The next entry; *end after the last. Where the store is near nothing is
- * read ahead. */
+/*
+ * The next entry; *end after the last. The entry before is done with. Where
+ * the store is near nothing is read ahead. An error that is in err already
+ * stays there and is returned.
+ */
 extern omb_status omb_ahead_next(omb_ahead *ahead, omb_ahead_item *item,
 								 bool *end, omb_error *err);
-/* Tell of the first entries now: somebody else is going to read them. */
-extern void omb_ahead_tell(omb_ahead *ahead);
+/*
+ * So many more extents of the entry are being read: as many may be told of
+ * instead. To be called while a large entry is worked on.
+ */
+extern void omb_ahead_used(omb_ahead *ahead, size_t count);
+/*
+ * Tell of the first entries now, up to so many bytes of blobs in all: somebody
+ * else is going to read them.
+ */
+extern void omb_ahead_tell(omb_ahead *ahead, uint64_t bytes);
 /* Tell of one entry that is read at the end. */
 extern void omb_ahead_tell_entry(omb_ahead *ahead,
 								 const omb_manifest *manifest,

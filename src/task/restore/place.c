@@ -174,6 +174,8 @@ free_unit(placer *pl, omb_error *err)
 		if (collect(pl, false, &collected, err) != OMB_OK)
 			return NULL;
 	} while (collected);
+	if (pl->config->jobs_now != NULL)
+		omb_pipeline_grow(pl->pipe, pl->config->jobs_now(pl->config->arg));
 	while ((u = omb_pipeline_slot(pl->pipe, false)) == NULL)
 	{
 		if (collect(pl, true, &collected, err) != OMB_OK)
@@ -317,6 +319,7 @@ add_large(placer *pl, omb_entry *entry, char *path, omb_error *err)
 		next +=
 			fill_piece(u, entry->extent + next, entry->extent_count - next);
 		offset += u->length;
+		omb_ahead_used(pl->ahead, u->extent_count);
 		u->last = next == entry->extent_count;
 		u->count = 1;
 		memset(&u->part[0].entry, 0, sizeof(omb_entry));
@@ -528,11 +531,9 @@ next_entry(omb_ahead_item *item, bool *end, void *arg, omb_error *err)
 static omb_status
 place_all(placer *pl, omb_error *err)
 {
-	omb_ahead_source source = { next_entry, needs_blobs, pl };
 	omb_ahead_item item;
 	bool end = false;
 
-	pl->ahead = omb_ahead_new(pl->config->repo, &source);
 	while (omb_ahead_next(pl->ahead, &item, &end, err) == OMB_OK && !end)
 	{
 		if (add_differing(pl, err) == OMB_OK)
@@ -540,7 +541,6 @@ place_all(placer *pl, omb_error *err)
 		else
 			omb_entry_clear(&item.entry);
 	}
-	omb_ahead_free(pl->ahead);
 	return err->status;
 }
 
@@ -558,7 +558,10 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 				omb_place_result *result, omb_error *err)
 {
 	size_t depth = (size_t) (4 + 3 * config->jobs);
-	size_t jobs = (size_t) config->jobs;
+	/* each may get a reader */
+	size_t jobs =
+		(size_t) (config->jobs_now ? config->jobs_most : config->jobs);
+	omb_ahead_source source = { next_entry, needs_blobs, NULL };
 	placer pl;
 	size_t i;
 
@@ -569,6 +572,8 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 	pl.context.config = config;
 	pl.context.manifest = manifest;
 	pl.context.result = result;
+	source.arg = &pl;
+	pl.ahead = omb_ahead_new(config->repo, &source);
 	pl.context.reader = omb_calloc(jobs, sizeof(*pl.context.reader));
 	pl.context.local = omb_calloc(jobs, sizeof(*pl.context.local));
 	pl.context.own = omb_malloc(OMB_BLOB_MAX);
@@ -605,6 +610,7 @@ omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 		free(pl.differing[i].path);
 	}
 	free(pl.differing);
+	omb_ahead_free(pl.ahead);
 	free(pl.context.own);
 	free(pl.context.local);
 	free(pl.context.reader);

@@ -18,6 +18,12 @@ typedef struct omb_place_config
 	omb_repository *repo;
 	int jobs;
 	/*
+	 * Threads that may be used from now on, at most jobs_most and never less
+	 * than before; NULL when it is jobs all the time.
+	 */
+	int (*jobs_now)(void *arg);
+	int jobs_most;
+	/*
 	 * Files may be there already: one that is as the backup says is left
 	 * alone, of others only the blocks that differ are written. Directories
 	 * and links must have been cleared of what is not in the backup.

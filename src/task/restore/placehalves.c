@@ -11,13 +11,16 @@
 #include "task/restore/ahead.h"
 
 #include <pthread.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Less is done before two sides could help. */
 #define WORTH (UINT64_C(16) * 1024 * 1024)
 /* A byte from the network takes the time of so many to the disk. */
 #define NETWORK 3
+/* What is told of a side before anything is placed, and how much at a time. */
+#define FIRST (UINT64_C(32) * 1024 * 1024)
+#define FIRST_STEP (UINT64_C(8) * 1024 * 1024)
 
 /* What both halves share. */
 typedef struct shared
@@ -36,7 +39,8 @@ typedef struct half
 	omb_error err;
 	uint64_t bytes; /* progress */
 	uint64_t files;
-	const struct half *other;
+	struct half *other;
+	bool ended;
 } half;
 
 /* ---- where the middle is ---- */
@@ -57,47 +61,67 @@ cost(const omb_entry *entry)
 	return bytes;
 }
 
-/*
- * Add up entries until the costs are more than limit, or all. *number is that
- * of the last one that was added.
- */
+/* Append for each entry what it and all before it cost. */
 static omb_status
-add_up(omb_repository *repo, const char *backup, uint64_t limit,
-	   uint64_t *total, uint64_t *number, omb_error *err)
+add_up(omb_repository *repo, const char *backup, omb_buf *sums, omb_error *err)
 {
 	omb_manifest *manifest;
+	uint64_t sum = 0;
 	bool end = false;
 
-	*total = *number = 0;
 	if (omb_manifest_open(repo, backup, &manifest, err) != OMB_OK)
 		return err->status;
-	while (*total <= limit)
+	for (;;)
 	{
 		omb_entry entry;
 
 		if (omb_manifest_next(manifest, &entry, &end, err) != OMB_OK || end)
 			break;
-		*total += cost(&entry);
-		++*number;
+		sum += cost(&entry);
 		omb_entry_clear(&entry);
+		omb_buf_put(sums, &sum, sizeof(sum));
 	}
 	omb_manifest_close(manifest);
 	return err->status;
 }
 
-/* The number of the entry after which the second half begins; 0 for none. */
-static omb_status
-find_middle(omb_repository *repo, const char *backup, uint64_t *middle,
-			omb_error *err)
+/*
+ * How many entries the first half has: it ends at that end of a file which is
+ * nearest to the middle. 0 when that would be no half.
+ */
+static uint64_t
+divide(const uint64_t *sum, size_t count)
 {
-	uint64_t total, ignored;
+	uint64_t total = count > 0 ? sum[count - 1] : 0;
+	uint64_t middle = total / 2;
+	size_t last = 0;
 
-	if (add_up(repo, backup, UINT64_MAX - 1, &total, middle, err) != OMB_OK)
-		return err->status;
 	if (total < WORTH)
-		*middle = 0;
-	else
-		(void) add_up(repo, backup, total / 2, &ignored, middle, err);
+		return 0;
+	while (sum[last] < middle)
+		last++;
+	if (last > 0 && middle - sum[last - 1] <= sum[last] - middle)
+		last--;
+	return sum[last] == 0 || sum[last] == total ? 0 : last + 1;
+}
+
+/* Find the middle of a backup, unless that is what is known. */
+static omb_status
+find_middle(omb_repository *repo, const char *backup, int jobs,
+			omb_place_middle *middle, omb_error *err)
+{
+	omb_buf sums = OMB_BUF_INIT;
+
+	if (strcmp(middle->backup, backup) == 0)
+		return OMB_OK;
+	middle->number = 0;
+	if (omb_store_is_far(repo->store) && jobs > 1 &&
+		add_up(repo, backup, &sums, err) == OMB_OK)
+		middle->number =
+			divide((const void *) sums.data, sums.len / sizeof(uint64_t));
+	omb_buf_free(&sums);
+	if (err->status == OMB_OK)
+		(void) snprintf(middle->backup, sizeof(middle->backup), "%s", backup);
 	return err->status;
 }
 
@@ -147,6 +171,20 @@ progress(uint64_t bytes, uint64_t files, void *arg)
 	(void) pthread_mutex_unlock(&s->lock);
 }
 
+/* Who still works has the threads of who has ended too. */
+static int
+jobs_now(void *arg)
+{
+	half *h = arg;
+	int jobs = h->config.jobs;
+
+	(void) pthread_mutex_lock(&h->shared->lock);
+	if (h->other->ended)
+		jobs += h->other->config.jobs;
+	(void) pthread_mutex_unlock(&h->shared->lock);
+	return jobs;
+}
+
 /* ---- placing ---- */
 
 static void *
@@ -154,13 +192,12 @@ run_half(void *arg)
 {
 	half *h = arg;
 
-	if (omb_place_files(&h->config, h->manifest, &h->result, &h->err) !=
-		OMB_OK)
-	{
-		(void) pthread_mutex_lock(&h->shared->lock);
+	(void) omb_place_files(&h->config, h->manifest, &h->result, &h->err);
+	(void) pthread_mutex_lock(&h->shared->lock);
+	h->ended = true;
+	if (h->err.status != OMB_OK)
 		h->shared->failed = true;
-		(void) pthread_mutex_unlock(&h->shared->lock);
-	}
+	(void) pthread_mutex_unlock(&h->shared->lock);
 	return NULL;
 }
 
@@ -207,22 +244,21 @@ place_folders(const omb_place_config *config, const char *backup,
 
 omb_status
 omb_place_halves(const omb_place_config *config, omb_manifest *manifest,
-				 omb_place_result *result, omb_error *err)
+				 omb_place_middle *middle, omb_place_result *result,
+				 omb_error *err)
 {
 	const char *backup = manifest->info.id;
-	uint64_t middle = 0;
 	shared s = { .config = config };
 	half h[2];
 	int i;
 
-	if (!omb_store_is_far(config->repo->store) || config->jobs < 2 ||
-		(find_middle(config->repo, backup, &middle, err) == OMB_OK &&
-		 middle == 0))
-		return omb_place_files(config, manifest, result, err);
 	memset(result, 0, sizeof(*result));
 	memset(h, 0, sizeof(h));
-	if (err->status != OMB_OK ||
-		place_folders(config, backup, err) != OMB_OK ||
+	if (find_middle(config->repo, backup, config->jobs, middle, err) != OMB_OK)
+		return err->status;
+	if (middle->number == 0)
+		return omb_place_files(config, manifest, result, err);
+	if (place_folders(config, backup, err) != OMB_OK ||
 		omb_manifest_open(config->repo, backup, &h[1].manifest, err) != OMB_OK)
 		return err->status;
 	(void) pthread_mutex_init(&s.lock, NULL);
@@ -232,9 +268,11 @@ omb_place_halves(const omb_place_config *config, omb_manifest *manifest,
 		h[i].other = &h[1 - i];
 		h[i].config = *config;
 		h[i].config.selection = OMB_PLACE_SOME_FILES;
-		h[i].config.first = i == 0 ? 0 : middle;
-		h[i].config.end = i == 0 ? middle : UINT64_MAX;
+		h[i].config.first = i == 0 ? 0 : middle->number;
+		h[i].config.end = i == 0 ? middle->number : UINT64_MAX;
 		h[i].config.jobs = (config->jobs + i) / 2;
+		h[i].config.jobs_now = jobs_now;
+		h[i].config.jobs_most = config->jobs;
 		h[i].config.locate = locate;
 		h[i].config.leave_out = leave_out;
 		h[i].config.placed = placed;
@@ -251,11 +289,25 @@ omb_place_halves(const omb_place_config *config, omb_manifest *manifest,
 
 /* ---- telling the store ---- */
 
+/* The files of a side, in a manifest of its own. */
+typedef struct side
+{
+	omb_manifest *manifest;
+	uint64_t number; /* of the entry that was read last, from 1 */
+	uint64_t first;	 /* it begins behind that one */
+	omb_ahead *ahead;
+} side;
+
 static omb_status
 next_file(omb_ahead_item *item, bool *end, void *arg, omb_error *err)
 {
-	item->manifest = arg;
-	return omb_manifest_next(arg, &item->entry, end, err);
+	side *s = arg;
+
+	item->manifest = s->manifest;
+	while (omb_manifest_next(s->manifest, &item->entry, end, err) == OMB_OK &&
+		   !*end && ++s->number <= s->first)
+		omb_entry_clear(&item->entry);
+	return err->status;
 }
 
 static bool
@@ -264,20 +316,46 @@ is_file(const omb_entry *entry, void *arg)
 	return entry->type == OMB_ENTRY_FILE && entry->root != OMB_ROOT_FILES;
 }
 
+/* Tell what comes first on each of some sides, a bit of each in turn. */
+static void
+tell_sides(omb_repository *repo, const char *backup, side *s, int count,
+		   omb_error *err)
+{
+	omb_ahead_source source = { next_file, is_file, NULL };
+	uint64_t bytes;
+	int i;
+
+	for (i = 0; i < count && err->status == OMB_OK; i++)
+	{
+		source.arg = &s[i];
+		if (omb_manifest_open(repo, backup, &s[i].manifest, err) == OMB_OK)
+			s[i].ahead = omb_ahead_new(repo, &source);
+	}
+	for (bytes = FIRST_STEP; bytes <= FIRST && err->status == OMB_OK;
+		 bytes += FIRST_STEP)
+	{
+		for (i = 0; i < count; i++)
+			omb_ahead_tell(s[i].ahead, bytes);
+	}
+	for (i = 0; i < count; i++)
+	{
+		if (s[i].ahead != NULL)
+			omb_ahead_free(s[i].ahead);
+		omb_manifest_close(s[i].manifest);
+	}
+}
+
 void
-omb_place_halves_expect(omb_repository *repo, const char *backup)
+omb_place_halves_expect(omb_repository *repo, const char *backup, int jobs,
+						omb_place_middle *middle)
 {
 	omb_error ignored = OMB_ERROR_INIT;
-	omb_ahead_source source = { next_file, is_file, NULL };
-	omb_manifest *manifest;
-	omb_ahead *ahead;
+	side s[2];
 
+	memset(s, 0, sizeof(s));
 	if (!omb_store_is_far(repo->store) ||
-		omb_manifest_open(repo, backup, &manifest, &ignored) != OMB_OK)
+		find_middle(repo, backup, jobs, middle, &ignored) != OMB_OK)
 		return;
-	source.arg = manifest;
-	ahead = omb_ahead_new(repo, &source);
-	omb_ahead_tell(ahead);
-	omb_ahead_free(ahead);
-	omb_manifest_close(manifest);
+	s[1].first = middle->number;
+	tell_sides(repo, backup, s, middle->number > 0 ? 2 : 1, &ignored);
 }

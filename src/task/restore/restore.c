@@ -41,6 +41,7 @@ typedef struct restore
 	omb_restore_result *result;
 	bool delta;	   /* there is something in the data directory */
 	bool expected; /* the store was asked for the first files */
+	omb_place_middle middle;
 	omb_manifest *manifest;
 	char *config_dir; /* for configuration files from elsewhere */
 	char *wal_dir;	  /* for WAL that is nowhere else */
@@ -344,7 +345,8 @@ copy_files(restore *r, omb_error *err)
 	place.later_content = &r->control_content;
 	place.progress = copy_progress;
 	place.arg = r;
-	return omb_place_halves(&place, r->manifest, &r->result->place, err);
+	return omb_place_halves(&place, r->manifest, &r->middle, &r->result->place,
+							err);
 }
 
 /* ---- the application's files ---- */
@@ -585,7 +587,7 @@ expect_backup(const char *backup, void *arg)
 		config->database_count > 0)
 		return;
 	r->expected = true;
-	omb_place_halves_expect(config->repo, backup);
+	omb_place_halves_expect(config->repo, backup, config->jobs, &r->middle);
 }
 
 /* The facts of the chosen backup for the caller. */

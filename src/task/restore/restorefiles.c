@@ -21,8 +21,9 @@ typedef struct restore
 	omb_restore_files_result *result;
 	omb_chosen_files *files;
 	omb_set_place *place; /* NULL while checking */
-	char *set;			  /* that was checked last, or NULL */
-	char *root;			  /* its directory, or NULL */
+	omb_ahead *ahead;
+	char *set;	/* that was checked last, or NULL */
+	char *root; /* its directory, or NULL */
 	bool root_exists;
 } restore;
 
@@ -105,7 +106,6 @@ visit_all(restore *r, item_visit visit, omb_error *err)
 	omb_ahead_source source = { next_entry, needs_blobs, r };
 	const omb_restore_files_config *config = r->config;
 	const omb_backup_info *info;
-	omb_ahead *ahead;
 	omb_ahead_item item;
 	bool end = false;
 
@@ -115,15 +115,14 @@ visit_all(restore *r, item_visit visit, omb_error *err)
 	info = omb_chosen_files_info(r->files, 0);
 	memcpy(r->result->backup, info->id, sizeof(r->result->backup));
 	r->result->time = info->files_start_time;
-	ahead = omb_ahead_new(config->repo, &source);
-	while (err->status == OMB_OK &&
-		   omb_ahead_next(ahead, &item, &end, err) == OMB_OK && !end)
+	r->ahead = omb_ahead_new(config->repo, &source);
+	while (omb_ahead_next(r->ahead, &item, &end, err) == OMB_OK && !end)
 	{
 		note_older(r->result, &item);
 		(void) visit(r, &item, err);
 		omb_entry_clear(&item.entry);
 	}
-	omb_ahead_free(ahead);
+	omb_ahead_free(r->ahead);
 	return err->status;
 }
 
@@ -276,6 +275,12 @@ show_progress(const char *step, uint64_t bytes, void *arg)
 	r->config->progress(step, bytes, r->result->total_bytes, r->config->arg);
 }
 
+static void
+note_reading(size_t extents, void *arg)
+{
+	omb_ahead_used(((restore *) arg)->ahead, extents);
+}
+
 omb_status
 omb_restore_files(const omb_restore_files_config *config,
 				  omb_restore_files_result *result, omb_error *err)
@@ -292,6 +297,7 @@ omb_restore_files(const omb_restore_files_config *config,
 	placing.jobs = config->jobs > 0 ? config->jobs : 1;
 	placing.delta = config->delta;
 	placing.progress = show_progress;
+	placing.reading = note_reading;
 	placing.arg = &r;
 	r.place = omb_set_place_new(&placing);
 	if (visit_all(&r, place_item, err) == OMB_OK)

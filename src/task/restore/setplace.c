@@ -490,6 +490,7 @@ add_large(omb_set_place *place, omb_entry *entry, const omb_manifest *manifest,
 			break;
 		u->large = large;
 		fill_piece(u, &large->what.entry, next, offset);
+		place->config.reading(u->end - u->first, place->config.arg);
 		next = u->end;
 		offset += u->length;
 		last = u->last;

@@ -12,6 +12,8 @@ typedef struct omb_set_place_config
 	int jobs;	/* threads */
 	bool delta; /* files that are there and differ are replaced */
 	void (*progress)(const char *step, uint64_t bytes_written, void *arg);
+	/* So many more extents of the entry that is added are being read. */
+	void (*reading)(size_t extents, void *arg);
 	void *arg;
 } omb_set_place_config;
 
