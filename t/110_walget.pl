@@ -6,6 +6,7 @@ use Cwd qw(realpath);
 use File::Compare;
 use File::Copy;
 use FindBin;
+use POSIX qw(mkfifo);
 use lib $FindBin::RealBin;
 use Omb;
 use PostgreSQL::Test::Cluster;
@@ -239,6 +240,21 @@ close $f;
 is(get_all(@segments[ 0 .. 2 ]), '', 'segments before a damaged one');
 doubtful('a damaged object', $segments[3], qr/seal of a blob is broken/);
 is(get_all(@segments[ 4 .. 6 ]), '', 'segments behind it');
+end_prefetcher();
+
+# what fails when something else is asked for already ends nothing
+unlink $victim;
+mkfifo($victim, 0600) or die $!;
+is(fetch($segments[2], "$base/got", '--spool', $base, '--jobs', 1), '', 'a segment before one that cannot be opened yet');
+wait_for('the attempt', sub { glob "$spool/$segments[3]-*.part" });
+is(get($segments[10]), '', 'another one');
+wait_for('the request to be seen', sub { !glob "$spool/$segments[3]-*.part" });
+open my $fifo, '>', $victim or die $!;
+close $fifo;
+wait_spooled($segments[11]);
+ok(1, 'what follows it is fetched, although the attempt fails then');
+end_prefetcher();
+
 rename "$base/victim", $victim or die $!;
 is(get($segments[0]), '', 'segments in the spool');
 wait_spooled($segments[1]);

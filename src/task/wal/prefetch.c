@@ -45,10 +45,11 @@ typedef struct prefetch
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t changed;
 	uint32_t timeline;
-	uint64_t asked; /* segment numbers */
-	uint64_t next;	/* the first that no thread has looked at */
-	int busy;		/* threads that fetch */
-	bool at_end;	/* there is no more, or it cannot be fetched now */
+	uint64_t asked;	   /* segment numbers */
+	uint64_t requests; /* how often that has changed */
+	uint64_t next;	   /* the first that no thread has looked at */
+	int busy;		   /* threads that fetch */
+	bool at_end;	   /* there is no more, or it cannot be fetched now */
 	bool stopping;
 } prefetch;
 
@@ -116,6 +117,7 @@ fetch_main(void *arg)
 	{
 		uint32_t timeline = p->timeline;
 		uint64_t segno = p->next;
+		uint64_t requests = p->requests;
 		bool more;
 
 		if (p->at_end || segno > p->asked + p->window)
@@ -131,8 +133,10 @@ fetch_main(void *arg)
 		p->busy--;
 		if (!more && timeline == p->timeline)
 		{
-			p->at_end = true;
-			if (segno < p->next)
+			/* a failure of before the last request is tried again */
+			if (requests == p->requests)
+				p->at_end = true;
+			if (segno > p->asked && segno < p->next)
 				p->next = segno;
 		}
 	}
@@ -160,6 +164,7 @@ follow(prefetch *p)
 		p->next = asked + 1;
 	p->timeline = name.timeline;
 	p->asked = asked;
+	p->requests++;
 	p->at_end = false;
 	(void) pthread_cond_broadcast(&p->changed);
 	return true;
