@@ -90,6 +90,14 @@ perl_lib=$(dirname "$(dirname "$pgxs")")/test/perl
 if ! as_user env PERL5LIB="$perl_lib:$SCRATCH/t" prove -j "$jobs" ${PROVE_FLAGS:-} "${tests[@]}"; then
 	mkdir -p /tmp/omb-failed-tests
 	cp -a "$SCRATCH/work/tmp_check/log" /tmp/omb-failed-tests/ 2>/dev/null || true
+	# how each of them ended, for who sees only what is printed
+	for log in "$SCRATCH"/work/tmp_check/log/regress_log_*; do
+		if grep -qE ' not ok |Looks like your test' "$log"; then
+			echo "--- ${log##*/regress_log_}"
+			grep -E -A12 ' not ok ' "$log" | head -n 40
+			tail -n 15 "$log"
+		fi
+	done >&2
 	echo "Logs are in /tmp/omb-failed-tests/log." >&2
 	exit 1
 fi
