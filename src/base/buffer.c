@@ -3,16 +3,19 @@
  */
 #include "base/buffer.h"
 
+#include <limits.h>
 #include <malloc.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* Larger buffers than those of the cloud's cache do not come often. */
 #define KEEP_BUFFER (16 * 1024 * 1024)
-#define KEEP_FREE (64 * 1024 * 1024)
+#define LARGE_PAGE ((uintptr_t) 2 * 1024 * 1024)
 
 static void
 out_of_memory(size_t size)
@@ -53,12 +56,24 @@ omb_realloc(void *old, size_t size)
 }
 
 void
-omb_memory_keep(void)
+omb_memory_keep(size_t size)
 {
-	/* what one thread frees another one takes */
+	uintptr_t begin, end;
+	void *volatile first; /* the compiler would leave both calls out */
+
+	/* what one thread frees another one takes, and the system never */
 	(void) mallopt(M_ARENA_MAX, 1);
 	(void) mallopt(M_MMAP_THRESHOLD, KEEP_BUFFER);
-	(void) mallopt(M_TRIM_THRESHOLD, KEEP_FREE);
+	(void) mallopt(M_TRIM_THRESHOLD, INT_MAX);
+	/* grow the heap by as much at once, which takes addresses only */
+	begin = ((uintptr_t) sbrk(0) + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+	(void) mallopt(M_TOP_PAD, (int) size);
+	first = malloc(KEEP_BUFFER - 1);
+	free(first);
+	(void) mallopt(M_TOP_PAD, KEEP_BUFFER);
+	end = (uintptr_t) sbrk(0) / LARGE_PAGE * LARGE_PAGE;
+	if (end > begin)
+		(void) madvise((void *) begin, end - begin, MADV_HUGEPAGE);
 }
 
 char *

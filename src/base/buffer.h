@@ -23,11 +23,12 @@ extern void *omb_realloc(void *old, size_t size);
 extern char *omb_strdup(const char *text);
 
 /*
- * From now on keep freed memory for what is allocated next, by any thread: for
- * a job that goes through many large buffers and then ends. Getting each from
- * the system anew costs as much as copying it.
+ * From now on keep freed memory for what is allocated next, by any thread, and
+ * have it in large pages, as far as size: for a job that goes through many
+ * large buffers and then ends. Getting each from the system anew costs as much
+ * as copying it.
  */
-extern void omb_memory_keep(void);
+extern void omb_memory_keep(size_t size);
 /* printf into new memory. */
 extern char *omb_format(const char *fmt, ...)
 	__attribute__((format(printf, 1, 2)));

@@ -17,6 +17,7 @@
 #include "task/extract/conninfo.h"
 #include "task/extract/extract.h"
 #include "task/extract/scratch.h"
+#include "task/restore/place.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -348,7 +349,7 @@ omb_command_extract(int argc, char **argv)
 							   argv, NULL, 0, 0);
 	if (status < 0)
 	{
-		omb_memory_keep();
+		omb_memory_keep(OMB_PLACE_MEMORY);
 		status = run(&args);
 	}
 	free(args.tables.value);

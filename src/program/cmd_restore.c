@@ -12,6 +12,7 @@
 #include "pgfmt/lsn.h"
 #include "repo/watermark.h"
 #include "store/url.h"
+#include "task/restore/place.h"
 #include "task/restore/restore.h"
 
 #include <inttypes.h>
@@ -461,7 +462,7 @@ omb_command_restore(int argc, char **argv)
 							   argv, NULL, 0, 0);
 	if (status >= 0)
 		return status;
-	omb_memory_keep();
+	omb_memory_keep(OMB_PLACE_MEMORY);
 	if (run(&args, &err) != OMB_OK)
 		omb_print_error(&err);
 	return omb_exit_status(err.status);

@@ -304,7 +304,33 @@ a_first_bit_is_told_alone(void)
 }
 
 static void
-an_entry_that_cannot_be_read_ends_it(void)
+who_is_alone_has_more_room(void)
+{
+	omb_error err = OMB_ERROR_INIT;
+	omb_ahead_item item;
+	omb_ahead *ahead;
+	uint64_t before;
+	bool at_end;
+	world w;
+
+	begin(&w, true, 1, 2000, OMB_BLOB_MAX);
+	ahead = new_ahead(&w);
+	ok(omb_ahead_next(ahead, &item, &at_end, &err) == OMB_OK && !at_end,
+	   "a large entry");
+	before = told_bytes;
+	omb_ahead_used(ahead, 1);
+	is_u64(told_bytes, before, "no more is told at once");
+	omb_ahead_alone(ahead);
+	omb_ahead_used(ahead, 1);
+	ok(told_bytes >= before + 16 * MIB && told_bytes < 128 * MIB,
+	   "but when nobody else reads");
+	omb_entry_clear(&item.entry);
+	end(&w, ahead);
+}
+
+/* Of so many blobs each: of few all entries are looked at together. */
+static void
+an_entry_that_cannot_be_read_ends_it(size_t blobs)
 {
 	omb_error err = OMB_ERROR_INIT;
 	omb_ahead_item item;
@@ -313,7 +339,7 @@ an_entry_that_cannot_be_read_ends_it(void)
 	unsigned count = 0;
 	world w;
 
-	begin(&w, true, 5, 200, OMB_BLOB_MAX);
+	begin(&w, true, 5, blobs, OMB_BLOB_MAX);
 	w.fails = 4;
 	ahead = new_ahead(&w);
 	while (omb_ahead_next(ahead, &item, &at_end, &err) == OMB_OK && !at_end)
@@ -365,7 +391,9 @@ main(void)
 	a_blob_counts_once();
 	what_nobody_reads_is_not_told();
 	a_first_bit_is_told_alone();
-	an_entry_that_cannot_be_read_ends_it();
+	who_is_alone_has_more_room();
+	an_entry_that_cannot_be_read_ends_it(200);
+	an_entry_that_cannot_be_read_ends_it(100);
 	an_error_of_the_caller_stays();
 	return tap_done();
 }

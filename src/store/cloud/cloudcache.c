@@ -35,8 +35,10 @@
 #define KEPT_MAX ((size_t) 16 * 1024 * 1024)
 #define KEPT_COUNT 256
 /* Pieces fetched ahead at once, at most. */
-#define FETCHERS 16
-#define FETCHERS_FIRST 8
+#define FETCHERS 24
+#define FETCHERS_FIRST 16
+/* The headers of packs and other short pieces do not count, and wait for none. */
+#define SHORT ((size_t) 4 * 1024)
 /* Pieces that take longer than that come over a narrow way. */
 #define QUICK (INT64_C(2) * 1000000)
 #define SLOW (INT64_C(8) * 1000000)
@@ -51,7 +53,7 @@
 #define JOINED 4
 #define FRESH (INT64_C(10) * 1000000)
 /* A short piece waits so long for others to be joined to it. */
-#define GROWS (INT64_C(10) * 1000)
+#define GROWS (INT64_C(5) * 1000)
 
 typedef enum piece_state
 {
@@ -92,8 +94,8 @@ struct omb_cloud_cache
 	size_t ahead; /* bytes fetched ahead or under way */
 	size_t kept;  /* bytes of the other pieces that are there */
 	unsigned kept_count;
-	unsigned at_once; /* pieces to be fetched ahead at once */
-	unsigned fetching;
+	unsigned at_once;  /* pieces to be fetched ahead at once, */
+	unsigned fetching; /* and those that are: both without short ones */
 	bool stopping;
 	pthread_t thread[FETCHERS];
 	unsigned threads;
@@ -316,11 +318,10 @@ next_ahead(omb_cloud_cache *cache, bool *grows)
 	piece *p;
 
 	*grows = false;
-	if (cache->fetching >= cache->at_once)
-		return NULL;
 	for (p = cache->first; p != NULL; p = p->next)
 	{
-		if (p->state != QUEUED)
+		if (p->state != QUEUED ||
+			(p->len > SHORT && cache->fetching >= cache->at_once))
 			continue;
 		if (cache->ahead + p->len > AHEAD_MAX)
 		{
@@ -372,6 +373,7 @@ run_fetcher(void *arg)
 		piece *p = next_ahead(cache, &grows);
 		omb_error ignored = OMB_ERROR_INIT;
 		int64_t since;
+		bool is_short;
 		bool good;
 
 		if (p == NULL)
@@ -385,13 +387,18 @@ run_fetcher(void *arg)
 		p->state = FETCHING;
 		p->users++;
 		cache->ahead += p->len;
-		cache->fetching++;
+		is_short = p->len <= SHORT;
+		if (!is_short)
+			cache->fetching++;
 		(void) pthread_mutex_unlock(&cache->lock);
 		since = omb_time_steady();
 		good = fetch(cache, p, "", &ignored) == OMB_OK;
 		(void) pthread_mutex_lock(&cache->lock);
-		cache->fetching--;
-		adapt(cache, omb_time_steady() - since);
+		if (!is_short)
+		{
+			cache->fetching--;
+			adapt(cache, omb_time_steady() - since);
+		}
 		end_fetch(cache, p, good);
 		release(cache, p);
 	}
@@ -405,6 +412,7 @@ omb_cloud_cache_expect(omb_cloud_cache *cache, const char *name,
 {
 	piece *recent[JOINED] = { NULL, NULL, NULL, NULL };
 	unsigned count = 0;
+	bool is_news = false; /* for those who fetch */
 	piece *p;
 	unsigned i;
 
@@ -431,8 +439,10 @@ omb_cloud_cache_expect(omb_cloud_cache *cache, const char *name,
 			offset + len - q->offset <=
 				(cache->at_once < FETCHERS ? PIECE : PIECE_WIDE))
 		{
+			is_news = q->len <= PIECE / 2;
 			if (offset + len > q->offset + q->len)
 				q->len = (size_t) (offset + len - q->offset);
+			is_news = is_news && q->len > PIECE / 2;
 			q->wanted += len;
 			p = q;
 		}
@@ -443,12 +453,14 @@ omb_cloud_cache_expect(omb_cloud_cache *cache, const char *name,
 		p->ahead = true;
 		p->at = omb_time_steady();
 		p->wanted = len;
+		is_news = true;
 	}
 	while (cache->threads < FETCHERS &&
 		   pthread_create(&cache->thread[cache->threads], NULL, run_fetcher,
 						  cache) == 0)
 		cache->threads++;
-	(void) pthread_cond_broadcast(&cache->changed);
+	if (is_news)
+		(void) pthread_cond_broadcast(&cache->changed);
 	(void) pthread_mutex_unlock(&cache->lock);
 }
 

@@ -15,7 +15,8 @@
 
 /* From a store far away, so many entries at most. */
 #define AHEAD_ENTRIES 4096
-#define AHEAD_STORED (UINT64_C(64) * 1024 * 1024)
+#define AHEAD_STORED (UINT64_C(72) * 1024 * 1024)
+#define AHEAD_ALONE (UINT64_C(96) * 1024 * 1024)
 #define AHEAD_PLAIN (UINT64_C(640) * 1024 * 1024)
 /* More is told when so much was used: many blobs become few requests. */
 #define STEP_STORED (UINT64_C(8) * 1024 * 1024)
@@ -57,6 +58,7 @@ struct omb_ahead
 	omb_repository *repo;
 	omb_ahead_source source;
 	bool is_far;
+	uint64_t stored; /* that may wait */
 	waiting *ring;
 	size_t first;
 	size_t count;
@@ -82,6 +84,7 @@ omb_ahead_new(omb_repository *repo, const omb_ahead_source *source)
 	ahead->repo = repo;
 	ahead->source = *source;
 	ahead->is_far = omb_store_is_far(repo->store);
+	ahead->stored = AHEAD_STORED;
 	ahead->most = ahead->is_far ? AHEAD_ENTRIES : 1;
 	ahead->ring = omb_calloc(ahead->most, sizeof(*ahead->ring));
 	return ahead;
@@ -224,10 +227,11 @@ static omb_status
 look_ahead(omb_ahead *ahead, omb_error *err)
 {
 	if (!ahead->is_far ||
-		ahead->told.stored - ahead->used.stored > AHEAD_STORED - STEP_STORED ||
+		ahead->told.stored - ahead->used.stored >
+			ahead->stored - STEP_STORED ||
 		ahead->told.plain - ahead->used.plain > AHEAD_PLAIN - STEP_PLAIN)
 		return OMB_OK;
-	return tell(ahead, AHEAD_STORED, AHEAD_PLAIN, err);
+	return tell(ahead, ahead->stored, AHEAD_PLAIN, err);
 }
 
 /* ---- use ---- */
@@ -273,6 +277,8 @@ omb_ahead_next(omb_ahead *ahead, omb_ahead_item *item, bool *end,
 	memset(item, 0, sizeof(*item));
 	*end = false;
 	/* what the caller failed at comes first */
+	if (err->status == OMB_OK && ahead->failed.status != OMB_OK)
+		*err = ahead->failed;
 	if (err->status != OMB_OK)
 		return err->status;
 	use(ahead, SIZE_MAX);
@@ -301,6 +307,12 @@ omb_ahead_used(omb_ahead *ahead, size_t count)
 	use(ahead, count);
 	/* an entry that cannot be read is reported when it is its turn */
 	(void) look_ahead(ahead, &ignored);
+}
+
+void
+omb_ahead_alone(omb_ahead *ahead)
+{
+	ahead->stored = AHEAD_ALONE;
 }
 
 void

@@ -41,6 +41,8 @@ extern omb_status omb_ahead_next(omb_ahead *ahead, omb_ahead_item *item,
  * instead. To be called while a large entry is worked on.
  */
 extern void omb_ahead_used(omb_ahead *ahead, size_t count);
+/* Nobody else reads any more: all the room that the store has may be used. */
+extern void omb_ahead_alone(omb_ahead *ahead);
 /*
  * Tell of the first entries now, up to so many bytes of blobs in all: somebody
  * else is going to read them.

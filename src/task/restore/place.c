@@ -163,6 +163,20 @@ collect(placer *pl, bool wait, bool *collected, omb_error *err)
 
 /* ---- filling ---- */
 
+/* Take over what another placer has left. */
+static void
+use_more(placer *pl)
+{
+	int jobs;
+
+	if (pl->config->jobs_now == NULL)
+		return;
+	jobs = pl->config->jobs_now(pl->config->arg);
+	omb_pipeline_grow(pl->pipe, jobs);
+	if (jobs > pl->config->jobs)
+		omb_ahead_alone(pl->ahead);
+}
+
 static omb_place_unit *
 free_unit(placer *pl, omb_error *err)
 {
@@ -174,8 +188,7 @@ free_unit(placer *pl, omb_error *err)
 		if (collect(pl, false, &collected, err) != OMB_OK)
 			return NULL;
 	} while (collected);
-	if (pl->config->jobs_now != NULL)
-		omb_pipeline_grow(pl->pipe, pl->config->jobs_now(pl->config->arg));
+	use_more(pl);
 	while ((u = omb_pipeline_slot(pl->pipe, false)) == NULL)
 	{
 		if (collect(pl, true, &collected, err) != OMB_OK)

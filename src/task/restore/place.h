@@ -6,6 +6,9 @@
 
 #include "repo/manifest.h"
 
+/* What placing files from a store far away needs, in bytes, about. */
+#define OMB_PLACE_MEMORY ((size_t) 224 * 1024 * 1024)
+
 typedef enum omb_place_selection
 {
 	OMB_PLACE_ALL,

@@ -89,6 +89,9 @@ assemble(const omb_place_context *context, omb_blob_reader *reader,
 				return u->error.status;
 			memcpy(out, plain + extent->start, (size_t) extent->length);
 		}
+		/* while it is in the processor's cache */
+		u->part[0].crc32c =
+			omb_crc32c(u->part[0].crc32c, out, (size_t) extent->length);
 		out += extent->length;
 	}
 	return OMB_OK;
@@ -97,11 +100,11 @@ assemble(const omb_place_context *context, omb_blob_reader *reader,
 static void
 process_piece(const omb_place_context *context, int worker, omb_place_unit *u)
 {
-	if (!u->is_zero && assemble(context, context->reader[worker], u) != OMB_OK)
+	u->part[0].crc32c = 0;
+	if (u->is_zero)
+		u->part[0].crc32c = omb_crc32c_zeros(u->length);
+	else if (assemble(context, context->reader[worker], u) != OMB_OK)
 		return;
-	u->part[0].crc32c = u->is_zero ?
-							omb_crc32c_zeros(u->length) :
-							omb_crc32c(0, u->plain, (size_t) u->length);
 	if (u->existing)
 		(void) omb_patch_compare(
 			u->fd, u->offset, u->is_zero ? NULL : u->plain, u->length,

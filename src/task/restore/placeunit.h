@@ -13,7 +13,7 @@
  * Bytes of a piece at most: large enough for a disk to be quick when pieces
  * are written one by one, past the page cache.
  */
-#define OMB_PLACE_PIECE_MAX (8 * OMB_BLOB_MAX)
+#define OMB_PLACE_PIECE_MAX (16 * OMB_BLOB_MAX)
 /* Small files in one unit at most. */
 #define OMB_PLACE_BATCH_MAX 128
 
