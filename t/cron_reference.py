@@ -1,4 +1,4 @@
-"""The next runs of schedules, reads and writes as src/test/cronnext.c.
+"""The next runs of schedules; reads and writes as src/test/cronnext.c.
 
 The schedules are read by croniter; its search for the next run has faults (in
 1.3 it may miss the first days of March), so days, hours and minutes are tried

@@ -308,6 +308,20 @@ drop_stale(omb_cloud_cache *cache)
 	trim(cache);
 }
 
+/* Is it one of those of which only so many are fetched at once? */
+static bool
+counts(const piece *p)
+{
+	return p->len > SHORT;
+}
+
+/* Is it worth a request, with nothing joined to it? */
+static bool
+is_long(const piece *p)
+{
+	return p->len > PIECE / 2;
+}
+
 /*
  * The next piece to be fetched ahead, or NULL; the cache is locked. *grows: one
  * is there, but may become longer.
@@ -321,14 +335,14 @@ next_ahead(omb_cloud_cache *cache, bool *grows)
 	for (p = cache->first; p != NULL; p = p->next)
 	{
 		if (p->state != QUEUED ||
-			(p->len > SHORT && cache->fetching >= cache->at_once))
+			(counts(p) && cache->fetching >= cache->at_once))
 			continue;
 		if (cache->ahead + p->len > AHEAD_MAX)
 		{
 			drop_stale(cache);
 			return NULL;
 		}
-		if (p->len > PIECE / 2 || omb_time_steady() - p->at > GROWS)
+		if (is_long(p) || omb_time_steady() - p->at > GROWS)
 			return p;
 		*grows = true;
 	}
@@ -373,7 +387,6 @@ run_fetcher(void *arg)
 		piece *p = next_ahead(cache, &grows);
 		omb_error ignored = OMB_ERROR_INIT;
 		int64_t since;
-		bool is_short;
 		bool good;
 
 		if (p == NULL)
@@ -387,14 +400,13 @@ run_fetcher(void *arg)
 		p->state = FETCHING;
 		p->users++;
 		cache->ahead += p->len;
-		is_short = p->len <= SHORT;
-		if (!is_short)
+		if (counts(p))
 			cache->fetching++;
 		(void) pthread_mutex_unlock(&cache->lock);
 		since = omb_time_steady();
 		good = fetch(cache, p, "", &ignored) == OMB_OK;
 		(void) pthread_mutex_lock(&cache->lock);
-		if (!is_short)
+		if (counts(p))
 		{
 			cache->fetching--;
 			adapt(cache, omb_time_steady() - since);
@@ -439,10 +451,11 @@ omb_cloud_cache_expect(omb_cloud_cache *cache, const char *name,
 			offset + len - q->offset <=
 				(cache->at_once < FETCHERS ? PIECE : PIECE_WIDE))
 		{
-			is_news = q->len <= PIECE / 2;
+			bool was_long = is_long(q);
+
 			if (offset + len > q->offset + q->len)
 				q->len = (size_t) (offset + len - q->offset);
-			is_news = is_news && q->len > PIECE / 2;
+			is_news = !was_long && is_long(q);
 			q->wanted += len;
 			p = q;
 		}

@@ -305,7 +305,7 @@ omb_ahead_used(omb_ahead *ahead, size_t count)
 	omb_error ignored = OMB_ERROR_INIT;
 
 	use(ahead, count);
-	/* an entry that cannot be read is reported when it is its turn */
+	/* an entry that cannot be read is reported with the next one */
 	(void) look_ahead(ahead, &ignored);
 }
 

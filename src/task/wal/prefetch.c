@@ -45,11 +45,10 @@ typedef struct prefetch
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t changed;
 	uint32_t timeline;
-	uint64_t asked;	   /* segment numbers */
-	uint64_t requests; /* how often that has changed */
-	uint64_t next;	   /* the first that no thread has looked at */
-	int busy;		   /* threads that fetch */
-	bool at_end;	   /* there is no more, or it cannot be fetched now */
+	uint64_t asked; /* segment numbers */
+	uint64_t next;	/* the first that no thread has looked at */
+	uint64_t end;	/* the first that is not there, or not to be had now */
+	int busy;		/* threads that fetch */
 	bool stopping;
 } prefetch;
 
@@ -117,10 +116,9 @@ fetch_main(void *arg)
 	{
 		uint32_t timeline = p->timeline;
 		uint64_t segno = p->next;
-		uint64_t requests = p->requests;
 		bool more;
 
-		if (p->at_end || segno > p->asked + p->window)
+		if (segno >= p->end || segno > p->asked + p->window)
 		{
 			(void) pthread_cond_wait(&p->changed, &p->lock);
 			continue;
@@ -131,12 +129,12 @@ fetch_main(void *arg)
 		more = fetch_segment(p, fetcher, timeline, segno);
 		(void) pthread_mutex_lock(&p->lock);
 		p->busy--;
-		if (!more && timeline == p->timeline)
+		/* it may have begun before the last request: nobody may want it */
+		if (!more && timeline == p->timeline && segno > p->asked &&
+			segno < p->end)
 		{
-			/* a failure of before the last request is tried again */
-			if (requests == p->requests)
-				p->at_end = true;
-			if (segno > p->asked && segno < p->next)
+			p->end = segno;
+			if (segno < p->next)
 				p->next = segno;
 		}
 	}
@@ -164,8 +162,7 @@ follow(prefetch *p)
 		p->next = asked + 1;
 	p->timeline = name.timeline;
 	p->asked = asked;
-	p->requests++;
-	p->at_end = false;
+	p->end = UINT64_MAX;
 	(void) pthread_cond_broadcast(&p->changed);
 	return true;
 }
@@ -201,8 +198,8 @@ watch(prefetch *p)
 		if (follow(p))
 			active = now;
 		useful = now.tv_sec - active.tv_sec <= IDLE_SECONDS &&
-				 (omb_spool_tidy(p->spool, in_window, p) > 0 || !p->at_end ||
-				  p->busy > 0);
+				 (omb_spool_tidy(p->spool, in_window, p) > 0 ||
+				  p->next < p->end || p->busy > 0);
 		(void) pthread_mutex_unlock(&p->lock);
 	}
 }
@@ -272,6 +269,7 @@ omb_prefetch_start(omb_repository *repo, omb_spool *spool, const char *file,
 	p.timeline = name.timeline;
 	p.asked = omb_wal_segno(&name, segment_size);
 	p.next = p.asked + 1;
+	p.end = UINT64_MAX;
 
 	child = fork();
 	if (child > 0)
