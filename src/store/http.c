@@ -442,6 +442,20 @@ kind_of(CURLcode code)
 	}
 }
 
+/* From the first byte of the answer to the last. */
+static uint64_t
+time_carried(const exchange *x)
+{
+	curl_off_t first = 0;
+	curl_off_t last = 0;
+
+	(void) x->http->lib->easy_getinfo(x->handle->curl,
+									  CURLINFO_STARTTRANSFER_TIME_T, &first);
+	(void) x->http->lib->easy_getinfo(x->handle->curl, CURLINFO_TOTAL_TIME_T,
+									  &last);
+	return last > first ? (uint64_t) (last - first) : 0;
+}
+
 static omb_status
 explain(const exchange *x, CURLcode code, const char *reason, omb_error *err)
 {
@@ -542,6 +556,7 @@ omb_http_perform(omb_http *http, const omb_http_request *request,
 	response->status = 0;
 	response->failure = OMB_HTTP_OTHER;
 	response->received = 0;
+	response->carried = 0;
 	omb_buf_clear(&response->header);
 	omb_buf_clear(&response->body);
 	x.handle = take_handle(http, err);
@@ -557,6 +572,7 @@ omb_http_perform(omb_http *http, const omb_http_request *request,
 	code = lib->easy_perform(x.handle->curl);
 	(void) lib->easy_getinfo(x.handle->curl, CURLINFO_RESPONSE_CODE, &status);
 	response->status = (int) status;
+	response->carried = time_carried(&x);
 	if (code == CURLE_OK && status > 0)
 		response->failure = OMB_HTTP_ANSWERED;
 	else

@@ -83,7 +83,8 @@ typedef struct omb_http_response
 	omb_http_failure failure;
 	omb_buf header; /* as received */
 	omb_buf body;
-	size_t received; /* bytes written to into, also when it then failed */
+	size_t received;  /* bytes written to into, also when it then failed */
+	uint64_t carried; /* microseconds from the first byte to the last */
 } omb_http_response;
 
 /* Options are copied. */

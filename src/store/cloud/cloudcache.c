@@ -23,25 +23,27 @@
 #define WINDOW_GROWS 4
 #define WINDOW_LAST ((size_t) 8 * 1024 * 1024)
 /*
- * A piece that is fetched ahead: long enough for few requests, and longer where
- * the way is known to be wide, because each request takes its time of the
- * processors too.
+ * A piece that is fetched ahead: few long requests take less of the processors'
+ * time, here and at the server, than many short ones.
  */
-#define PIECE ((size_t) 2 * 1024 * 1024)
-#define PIECE_WIDE ((size_t) 4 * 1024 * 1024)
+#define PIECE ((size_t) 6 * 1024 * 1024)
 /* Bytes that nobody asked for are fetched when they save a request. */
 #define GAP ((uint64_t) 64 * 1024)
 #define AHEAD_MAX ((size_t) 112 * 1024 * 1024)
 #define KEPT_MAX ((size_t) 16 * 1024 * 1024)
 #define KEPT_COUNT 256
-/* Pieces fetched ahead at once, at most. */
-#define FETCHERS 24
-#define FETCHERS_FIRST 16
+/* Pieces fetched ahead at once, at most; and before anything is known. */
+#define FETCHERS 16
+#define FETCHERS_FIRST 4
+/*
+ * No more than comes within a minute, as far as can be told by the bytes of an
+ * answer that was so long: what was fetched and not used is lost when the power
+ * fails.
+ */
+#define WITHIN UINT64_C(60)
+#define TELLING ((size_t) 32 * 1024)
 /* The headers of packs and other short pieces do not count, and wait for none. */
 #define SHORT ((size_t) 4 * 1024)
-/* Pieces that take longer than that come over a narrow way. */
-#define QUICK (INT64_C(2) * 1000000)
-#define SLOW (INT64_C(8) * 1000000)
 /*
  * Nobody comes any more for a piece that was fetched ahead so long ago, or for
  * the rest of one that was read so long ago. Who writes to a slow disk comes
@@ -77,6 +79,7 @@ typedef struct piece
 	unsigned users; /* who copy from it, or fetch it */
 	uint64_t used;	/* when, in uses */
 	int64_t at;		/* fetched; of one that is queued: since when */
+	uint64_t rate;	/* bytes per second that brought it; 0: not known */
 	/* of the object */
 	char etag[sizeof(((omb_cloud_found *) 0)->etag)];
 	uint64_t size;
@@ -260,6 +263,9 @@ fetch(omb_cloud_cache *cache, piece *p, const char *etag, omb_error *err)
 	{
 		(void) omb_http_header(&answer.http, "etag", p->etag, sizeof(p->etag));
 		p->data = data;
+		if (answer.http.received >= TELLING)
+			p->rate = answer.http.received * UINT64_C(1000000) /
+					  (answer.http.carried + 1);
 	}
 	else
 		free(data);
@@ -271,6 +277,17 @@ fetch(omb_cloud_cache *cache, piece *p, const char *etag, omb_error *err)
 							 "was read",
 							 p->name, cache->client->location);
 	return err->status;
+}
+
+/* How many at once? Each of those that came at once had its part of the way. */
+static void
+adapt(omb_cloud_cache *cache, uint64_t rate)
+{
+	uint64_t fit = rate * WITHIN / PIECE;
+
+	if (cache->fetching > 1)
+		fit *= cache->fetching;
+	cache->at_once = fit < 1 ? 1 : fit < FETCHERS ? (unsigned) fit : FETCHERS;
 }
 
 /*
@@ -285,6 +302,8 @@ end_fetch(omb_cloud_cache *cache, piece *p, bool good)
 		p->state = THERE;
 		p->at = omb_time_steady();
 		p->used = ++cache->uses;
+		if (p->rate > 0)
+			adapt(cache, p->rate);
 		if (!p->ahead)
 			keep_piece(cache, p);
 	}
@@ -365,16 +384,6 @@ wait_grown(omb_cloud_cache *cache)
 	(void) pthread_cond_timedwait(&cache->changed, &cache->lock, &until);
 }
 
-/* Over a narrow way pieces that come at once only come later. */
-static void
-adapt(omb_cloud_cache *cache, int64_t spent)
-{
-	if (spent < QUICK && cache->at_once < FETCHERS)
-		cache->at_once++;
-	else if (spent > SLOW && cache->at_once > 1)
-		cache->at_once--;
-}
-
 static void *
 run_fetcher(void *arg)
 {
@@ -386,7 +395,6 @@ run_fetcher(void *arg)
 		bool grows;
 		piece *p = next_ahead(cache, &grows);
 		omb_error ignored = OMB_ERROR_INIT;
-		int64_t since;
 		bool good;
 
 		if (p == NULL)
@@ -403,15 +411,11 @@ run_fetcher(void *arg)
 		if (counts(p))
 			cache->fetching++;
 		(void) pthread_mutex_unlock(&cache->lock);
-		since = omb_time_steady();
 		good = fetch(cache, p, "", &ignored) == OMB_OK;
 		(void) pthread_mutex_lock(&cache->lock);
-		if (counts(p))
-		{
-			cache->fetching--;
-			adapt(cache, omb_time_steady() - since);
-		}
 		end_fetch(cache, p, good);
+		if (counts(p))
+			cache->fetching--;
 		release(cache, p);
 	}
 	(void) pthread_mutex_unlock(&cache->lock);
@@ -448,8 +452,7 @@ omb_cloud_cache_expect(omb_cloud_cache *cache, const char *name,
 
 		if (q != NULL && offset >= q->offset &&
 			offset <= q->offset + q->len + GAP &&
-			offset + len - q->offset <=
-				(cache->at_once < FETCHERS ? PIECE : PIECE_WIDE))
+			offset + len - q->offset <= PIECE)
 		{
 			bool was_long = is_long(q);
 

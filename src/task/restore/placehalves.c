@@ -19,7 +19,7 @@
 /* A byte from the network takes the time of so many to the disk. */
 #define NETWORK 3
 /* What is told of a side before anything is placed, and how much at a time. */
-#define FIRST (UINT64_C(32) * 1024 * 1024)
+#define FIRST (UINT64_C(48) * 1024 * 1024)
 #define FIRST_STEP (UINT64_C(8) * 1024 * 1024)
 
 /* What both halves share. */
