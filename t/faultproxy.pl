@@ -2,9 +2,9 @@
 # server on this machine that does to requests what networks and servers do.
 #
 # RULES is a file of lines "action [times=N] [skip=N] [method=RE] [path=RE]
-# [from=N]", the last for reads that begin at byte N or behind it. The first that
-# matches a request is applied, and is used up after N times; the rest goes
-# through. LOG gets a line "METHOD path action" a request, and LOG.bytes, where
+# [from=N] [longer=N]", the last two for reads that begin at byte N or behind it,
+# and for reads of more bytes. The first that matches a request is applied, and is
+# used up after N times; the rest goes through. LOG gets a line "METHOD path action" a request, and LOG.bytes, where
 # somebody has made it, a line "METHOD path bytes" for what was sent of an
 # answer's body.
 #
@@ -17,7 +17,9 @@
 #   lost-reply           the server does it, and its answer is lost
 #   plain                answer 501 when If-None-Match is asked for
 #   wrong-range          answer a read with bytes from another place
-#   hang=S               no answer for S seconds, then a reset
+#   hang=S               no answer for S seconds, then a reset, when LOG gets a
+#                        line "METHOD path hung"
+#   rate=N               send N bytes of the answer's body a second
 #   delay=MS             wait before forwarding
 #   garbage              answer what is not HTTP
 use strict;
@@ -54,7 +56,7 @@ while (1)
 # The first rule for this request, which is counted as used.
 sub take_rule
 {
-	my ($method, $path, $conditional, $from) = @_;
+	my ($method, $path, $conditional, $from, $length) = @_;
 	my @kept;
 	my $found = '';
 	open my $f, '+<', $rules or return '';
@@ -67,6 +69,7 @@ sub take_rule
 		if (  !$found
 			&& (!defined $o{times} || $o{times} > 0)
 			&& (!defined $o{from} || $from >= $o{from})
+			&& (!defined $o{longer} || $length > $o{longer})
 			&& (!defined $o{method} || $method =~ /$o{method}/)
 			&& (!defined $o{path} || $path =~ /$o{path}/)
 			&& ($action ne 'plain' || $conditional))
@@ -85,11 +88,17 @@ sub take_rule
 	truncate $f, 0;
 	print $f @kept;
 	close $f;
+	note($method, $path, $found);
+	return $found;
+}
+
+sub note
+{
 	open my $l, '>>', $log or die "$log: $!";
 	flock $l, LOCK_EX;
-	print $l "$method $path $found\n";
+	print $l "@_\n";
 	close $l;
-	return $found;
+	return;
 }
 
 # Count what the client gets.
@@ -175,8 +184,10 @@ sub serve
 	while (defined(my $head = read_head($client)))
 	{
 		my ($method, $path) = $head =~ /^(\S+) (\S+)/;
-		my ($from) = $head =~ /^range: *bytes=(\d+)/mi;
-		my ($action, $arg) = split /=/, take_rule($method, $path, scalar($head =~ /^if-none-match:/mi), $from // 0), 2;
+		my ($from, $to) = $head =~ /^range: *bytes=(\d+)-(\d+)/mi;
+		$from //= 0;
+		my ($action, $arg) =
+		  split /=/, take_rule($method, $path, scalar($head =~ /^if-none-match:/mi), $from, defined $to ? $to - $from + 1 : 0), 2;
 		$action //= '';
 		if ($action eq 'reset-up')
 		{
@@ -200,7 +211,7 @@ sub serve
 			next;
 		}
 		if ($action eq 'garbage') { print $client "SSH-2.0-this is not HTTP\r\n\r\n"; close $client; return; }
-		if ($action eq 'hang') { sleep $arg; reset_connection($client); }
+		if ($action eq 'hang') { sleep $arg; note($method, $path, 'hung'); reset_connection($client); }
 		select undef, undef, undef, $arg / 1000 if $action eq 'delay';
 
 		$server ||= IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $upstream) or return;
@@ -223,7 +234,13 @@ sub serve
 			close $client;
 			return;
 		}
-		print $client $got, $content;
+		print $client $got;
+		my $step = $action eq 'rate' ? int($arg / 10) : length($content) || 1;
+		for (my $at = 0; $at < length $content; $at += $step)
+		{
+			select undef, undef, undef, 0.1 if $action eq 'rate';
+			print $client substr($content, $at, $step);
+		}
 		note_bytes($method, $path, length $content);
 		return if $got =~ /^connection: *close/mi;
 	}

@@ -570,7 +570,7 @@ omb_status
 omb_place_files(const omb_place_config *config, omb_manifest *manifest,
 				omb_place_result *result, omb_error *err)
 {
-	size_t depth = (size_t) (1 + 4 * config->jobs);
+	size_t depth = (size_t) (2 + 2 * config->jobs);
 	/* each may get a reader */
 	size_t jobs =
 		(size_t) (config->jobs_now ? config->jobs_most : config->jobs);

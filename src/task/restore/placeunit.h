@@ -11,9 +11,10 @@
 
 /*
  * Bytes of a piece at most: large enough for a disk to be quick when pieces
- * are written one by one, past the page cache.
+ * are written one by one, past the page cache, by a thread that has to wait for
+ * a processor after each.
  */
-#define OMB_PLACE_PIECE_MAX (16 * OMB_BLOB_MAX)
+#define OMB_PLACE_PIECE_MAX (32 * OMB_BLOB_MAX)
 /* Small files in one unit at most. */
 #define OMB_PLACE_BATCH_MAX 128
 
