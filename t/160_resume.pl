@@ -25,7 +25,8 @@ sub slow { $node->safe_psql('postgres', "ALTER SYSTEM SET omsupply_backup.max_re
 sub worker { return $node->safe_psql('postgres', q{SELECT pid FROM backup_progress}) }
 sub ended { $node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM backup_progress') or die; return }
 
-# Let a backup run until it has stored some packs more, then interrupt it.
+# Let a backup run until it has stored some packs more, then interrupt it. The
+# last of them may not be in the journal yet: it is noted when it is stored.
 sub interrupt
 {
 	my ($kind, $how) = @_;
@@ -33,7 +34,7 @@ sub interrupt
 	slow('50MB');
 	$node->safe_psql('postgres', "SELECT backup_now('cut short', '$kind', false)");
 	my $tries = 0;
-	while (packs() < $before + 2)
+	while (packs() < $before + 3)
 	{
 		die 'no packs appear' if $tries++ > 6000;
 		select undef, undef, undef, 0.02;
