@@ -114,14 +114,14 @@ for my $how (qw(cut killed lost))
 # Over a narrow way no more is asked for than comes within a minute: all else
 # would be lost with the power. The list of the files tells how narrow it is.
 my @one_hangs = ('hang=3 times=1 longer=4096 path=packs', 'delay=0 longer=4096 path=packs');
-my $meanwhile = qr/ hang=3\n(?:(?!\S+ \S+ hung\n).*\n)*?\S+ \S+ delay=0\n(?:.*\n)*?\S+ \S+ hung\n/;
+sub meanwhile { return requests() =~ / hang=3\n(.*?) hung\n/s ? $1 : die 'the answer came at once' }
 begin(@one_hangs);
 program_ok([ 'restore', '--pgdata', "$base/wide", '--target-immediate', '--jobs', 1 ], 'restore when an answer does not come', $far);
-like(requests(), $meanwhile, 'over a wide way others are asked for meanwhile');
+like(meanwhile(), qr/ delay=0$/m, 'over a wide way others are asked for meanwhile');
 begin('rate=40000 path=backups', @one_hangs);
 program_ok([ 'restore', '--pgdata', "$base/narrow", '--target-immediate', '--jobs', 1 ], 'the same over a narrow way', $far);
 like(requests(), qr/ hung$/m, 'the answer did not come at first');
-unlike(requests(), $meanwhile, 'nothing else is asked for meanwhile');
+unlike(meanwhile(), qr/ delay=0$/m, 'nothing else is asked for meanwhile');
 
 # verifying and WAL
 begin('reset-down=400000 times=6 method=GET path=packs', 'reset-down=100000 times=2 method=GET path=wal/');

@@ -4,9 +4,9 @@
 # RULES is a file of lines "action [times=N] [skip=N] [method=RE] [path=RE]
 # [from=N] [longer=N]", the last two for reads that begin at byte N or behind it,
 # and for reads of more bytes. The first that matches a request is applied, and is
-# used up after N times; the rest goes through. LOG gets a line "METHOD path action" a request, and LOG.bytes, where
-# somebody has made it, a line "METHOD path bytes" for what was sent of an
-# answer's body.
+# used up after N times; the rest goes through. LOG gets a line "METHOD path
+# action" a request, and LOG.bytes, where somebody has made it, a line "METHOD
+# path bytes" for what was sent of an answer's body.
 #
 #   status=503:SlowDown  answer that, with an error body
 #   inner=InternalError  answer 200 with an error body
@@ -88,15 +88,16 @@ sub take_rule
 	truncate $f, 0;
 	print $f @kept;
 	close $f;
-	note($method, $path, $found);
+	note($log, $method, $path, $found);
 	return $found;
 }
 
 sub note
 {
-	open my $l, '>>', $log or die "$log: $!";
+	my ($file, @words) = @_;
+	open my $l, '>>', $file or die "$file: $!";
 	flock $l, LOCK_EX;
-	print $l "@_\n";
+	print $l "@words\n";
 	close $l;
 	return;
 }
@@ -104,12 +105,7 @@ sub note
 # Count what the client gets.
 sub note_bytes
 {
-	my ($method, $path, $bytes) = @_;
-	return unless -e "$log.bytes";
-	open my $l, '>>', "$log.bytes" or die "$log.bytes: $!";
-	flock $l, LOCK_EX;
-	print $l "$method $path $bytes\n";
-	close $l;
+	note("$log.bytes", @_) if -e "$log.bytes";
 	return;
 }
 
@@ -211,7 +207,7 @@ sub serve
 			next;
 		}
 		if ($action eq 'garbage') { print $client "SSH-2.0-this is not HTTP\r\n\r\n"; close $client; return; }
-		if ($action eq 'hang') { sleep $arg; note($method, $path, 'hung'); reset_connection($client); }
+		if ($action eq 'hang') { sleep $arg; note($log, $method, $path, 'hung'); reset_connection($client); }
 		select undef, undef, undef, $arg / 1000 if $action eq 'delay';
 
 		$server ||= IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $upstream) or return;

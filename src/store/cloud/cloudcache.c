@@ -79,7 +79,6 @@ typedef struct piece
 	unsigned users; /* who copy from it, or fetch it */
 	uint64_t used;	/* when, in uses */
 	int64_t at;		/* fetched; of one that is queued: since when */
-	uint64_t rate;	/* bytes per second that brought it; 0: not known */
 	/* of the object */
 	char etag[sizeof(((omb_cloud_found *) 0)->etag)];
 	uint64_t size;
@@ -233,6 +232,25 @@ read_total(const omb_cloud_answer *answer, size_t len, uint64_t *total)
 }
 
 /*
+ * What an answer tells of how many may be fetched at once: each of those that
+ * came at once had its part of the way.
+ */
+static void
+adapt(omb_cloud_cache *cache, const omb_http_response *http)
+{
+	uint64_t rate = http->received * UINT64_C(1000000) / (http->carried + 1);
+	uint64_t fit = rate * WITHIN / PIECE;
+
+	if (http->received < TELLING)
+		return;
+	(void) pthread_mutex_lock(&cache->lock);
+	if (cache->fetching > 1)
+		fit *= cache->fetching;
+	cache->at_once = fit < 1 ? 1 : fit < FETCHERS ? (unsigned) fit : FETCHERS;
+	(void) pthread_mutex_unlock(&cache->lock);
+}
+
+/*
  * Fetch a piece that the caller has marked, without the lock. With an ETag
  * the object has to be that one.
  */
@@ -263,9 +281,7 @@ fetch(omb_cloud_cache *cache, piece *p, const char *etag, omb_error *err)
 	{
 		(void) omb_http_header(&answer.http, "etag", p->etag, sizeof(p->etag));
 		p->data = data;
-		if (answer.http.received >= TELLING)
-			p->rate = answer.http.received * UINT64_C(1000000) /
-					  (answer.http.carried + 1);
+		adapt(cache, &answer.http);
 	}
 	else
 		free(data);
@@ -277,17 +293,6 @@ fetch(omb_cloud_cache *cache, piece *p, const char *etag, omb_error *err)
 							 "was read",
 							 p->name, cache->client->location);
 	return err->status;
-}
-
-/* How many at once? Each of those that came at once had its part of the way. */
-static void
-adapt(omb_cloud_cache *cache, uint64_t rate)
-{
-	uint64_t fit = rate * WITHIN / PIECE;
-
-	if (cache->fetching > 1)
-		fit *= cache->fetching;
-	cache->at_once = fit < 1 ? 1 : fit < FETCHERS ? (unsigned) fit : FETCHERS;
 }
 
 /*
@@ -302,8 +307,6 @@ end_fetch(omb_cloud_cache *cache, piece *p, bool good)
 		p->state = THERE;
 		p->at = omb_time_steady();
 		p->used = ++cache->uses;
-		if (p->rate > 0)
-			adapt(cache, p->rate);
 		if (!p->ahead)
 			keep_piece(cache, p);
 	}

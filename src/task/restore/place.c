@@ -31,8 +31,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Bytes of a file that is there already, to be read by one unit. */
-#define CHECK_SIZE (2 * 1024 * 1024)
 /*
  * Blobs that a worker keeps: pages that changed lie together in blobs that are
  * needed for many pieces, one of each backup that had changes.
@@ -373,8 +371,9 @@ add_check(placer *pl, omb_entry *entry, char *path, omb_error *err)
 		u->kind = OMB_PLACE_CHECK;
 		u->fd = fd;
 		u->offset = offset;
-		u->length = entry->size - offset < CHECK_SIZE ? entry->size - offset :
-														CHECK_SIZE;
+		u->length = entry->size - offset < OMB_PLACE_PIECE_MAX ?
+						entry->size - offset :
+						OMB_PLACE_PIECE_MAX;
 		offset += u->length;
 		last = u->last = offset == entry->size;
 		u->count = 1;

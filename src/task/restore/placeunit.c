@@ -34,28 +34,15 @@ crc_of_extent(const omb_extent *extent, const uint8_t *plain)
 static void
 check_local(omb_place_unit *u)
 {
-	uint32_t crc = 0;
-	uint64_t done = 0;
+	size_t len = (size_t) u->length;
+	ssize_t got = omb_pread_full(u->fd, u->plain, len, (off_t) u->offset);
 
-	while (done < u->length)
-	{
-		size_t n = u->length - done < OMB_PLACE_PIECE_MAX ?
-					   (size_t) (u->length - done) :
-					   OMB_PLACE_PIECE_MAX;
-		ssize_t got =
-			omb_pread_full(u->fd, u->plain, n, (off_t) (u->offset + done));
-
-		if (got < 0)
-			(void) omb_error_set_errno(&u->error, errno,
-									   "could not read file \"%s\"",
-									   u->part[0].path);
-		/* one that has become shorter is another */
-		if (got != (ssize_t) n)
-			return;
-		crc = omb_crc32c(crc, u->plain, n);
-		done += n;
-	}
-	u->part[0].crc32c = crc;
+	if (got < 0)
+		(void) omb_error_set_errno(
+			&u->error, errno, "could not read file \"%s\"", u->part[0].path);
+	/* one that has become shorter is another */
+	if (got == (ssize_t) len)
+		u->part[0].crc32c = omb_crc32c(0, u->plain, len);
 }
 
 /* Put the bytes of a piece together. */

@@ -51,7 +51,7 @@ typedef struct omb_place_unit
 	int count;
 	omb_place_part part[OMB_PLACE_BATCH_MAX];
 	omb_error error;
-	uint8_t *plain; /* OMB_PLACE_PIECE_MAX bytes for a blob or a piece */
+	uint8_t *plain; /* OMB_PLACE_PIECE_MAX bytes */
 } omb_place_unit;
 
 typedef struct omb_place_context
