@@ -27,8 +27,8 @@ sub slow { $node->safe_psql('postgres', "ALTER SYSTEM SET omsupply_backup.max_re
 sub worker { return $node->safe_psql('postgres', q{SELECT pid FROM backup_progress}) }
 sub ended { $node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM backup_progress') or die; return }
 
-# Let a backup run until it has noted two packs more, more than half of what it will
-# store, then interrupt it.
+# Let a backup run until it has noted two packs more, while it has some left to store,
+# then interrupt it.
 sub interrupt
 {
 	my ($kind, $how) = @_;

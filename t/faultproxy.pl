@@ -231,7 +231,7 @@ sub serve
 			return;
 		}
 		print $client $got;
-		my $step = $action eq 'rate' ? int($arg / 10) : length($content) || 1;
+		my $step = $action eq 'rate' ? int($arg / 10) : length $content;
 		for (my $at = 0; $at < length $content; $at += $step)
 		{
 			select undef, undef, undef, 0.1 if $action eq 'rate';
