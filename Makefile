@@ -58,7 +58,7 @@ WARNINGS += -Wmissing-variable-declarations
 endif
 PROGRAM_CFLAGS = -std=c99 -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -O2 -g -pthread \
 	-fPIE -fstack-protector-strong -Isrc $(WARNINGS)
-PROGRAM_LIBS = -ldl -lssh2 -lexpat -ljansson -lcrypto -lsqlite3 -lz -lzstd -lpthread
+PROGRAM_LIBS = -ldl -lssh2 -lexpat -ljansson -lcrypto -lsqlite3 -lz -lzstd -lisal -lpthread
 BUILD ?= build
 PROGRAM_OBJS = $(patsubst src/%.c,$(BUILD)/obj/%.o,$(PROGRAM_SRC))
 
@@ -67,8 +67,8 @@ program: $(BUILD)/omsupply_backup
 $(BUILD)/omsupply_backup: $(PROGRAM_OBJS)
 	@$(PROGRAM_CC) -pie -Wl,-z,relro,-z,now -pthread $^ $(PROGRAM_LIBS) -o $@
 
-# the two that are nothing but loops over bytes
-$(BUILD)/obj/pgfmt/page.o $(BUILD)/obj/base/crc32c.o: PROGRAM_CFLAGS += -O3
+# nothing but a loop over bytes
+$(BUILD)/obj/pgfmt/page.o: PROGRAM_CFLAGS += -O3
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)

@@ -12,7 +12,7 @@ for target in "$@"; do
 			-fsanitize=fuzzer,address,undefined -o "build/$name.explore" \
 			"src/test/$name.c" src/base/*.c src/codec/*.c src/pgfmt/*.c \
 			src/store/*.c src/store/*/*.c src/repo/*.c src/task/*.c src/task/*/*.c -ldl -lssh2 -lexpat -ljansson \
-			-lcrypto -lsqlite3 -lz -lzstd
+			-lcrypto -lsqlite3 -lz -lzstd -lisal
 		"build/$name.explore" -max_total_time="$FUZZ_SECONDS" "build/corpus/$name" "$corpus"
 	else
 		echo "$target $corpus"

@@ -38,7 +38,7 @@ for f in src/*/*.[ch] src/*/*/*.[ch]; do
 	fi
 done
 
-for library in openssl zlib zstd xxhash curl expat jansson libssh2 sqlite3; do
+for library in openssl zlib zstd xxhash isa-l curl expat jansson libssh2 sqlite3; do
 	files=$(grep -lE "#include <$library[./]" src/*/*.[ch] src/*/*/*.[ch] || true)
 	if [ "$(echo "$files" | wc -l)" != 1 ]; then
 		echo "$library must be included in exactly one file:" $files

@@ -4,7 +4,7 @@
 set -eu
 
 packages='gcc libc6-dev postgresql-15 postgresql-server-dev-15 libssl-dev
-zlib1g-dev libzstd-dev libxxhash-dev libcurl4-openssl-dev libexpat1-dev libjansson-dev libssh2-1-dev libsqlite3-dev sqlite3 openssl
+zlib1g-dev libzstd-dev libxxhash-dev libisal-dev libcurl4-openssl-dev libexpat1-dev libjansson-dev libssh2-1-dev libsqlite3-dev sqlite3 openssl
 libipc-run-perl tinyproxy-bin libdigest-crc-perl python3-croniter libwrap0 procps openssh-client apache2-bin pgbouncer clang clang-format libclang-rt-14-dev'
 # for Azurite; some have Node from elsewhere
 command -v npm >/dev/null || packages="$packages nodejs npm"

@@ -4,7 +4,7 @@
 #include "pgfmt/control.h"
 
 #include "base/buffer.h"
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 
 /* The content fits a disk sector, so that it is written at once. */
 #define CONTENT_MAX 512

@@ -4,7 +4,7 @@
 #include "pgfmt/relmap.h"
 
 #include "base/buffer.h"
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 
 #define MAGIC 0x592717
 #define FIRST_MAPPING 8

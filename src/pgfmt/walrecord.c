@@ -13,7 +13,7 @@
 #include "pgfmt/walrecord.h"
 
 #include "base/buffer.h"
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  */
 #include "repo/pagecache.h"
 
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "base/file.h"
 
 #include <dirent.h>

@@ -2,7 +2,7 @@
  * fuzz_catalog.c: pg_filenode.map and pages of pg_database.
  */
 #include "base/buffer.h"
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "pgfmt/heap.h"
 #include "pgfmt/page.h"
 #include "pgfmt/relmap.h"

@@ -7,7 +7,7 @@
  * commit behind it must be found, or behind a segment switch nothing.
  */
 #include "base/buffer.h"
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "pgfmt/walrecord.h"
 
 #include <stdlib.h>

@@ -4,7 +4,6 @@
 #include "test/tap.h"
 
 #include "base/buffer.h"
-#include "base/crc32c.h"
 #include "base/error.h"
 #include "base/fields.h"
 #include "base/file.h"
@@ -111,31 +110,6 @@ test_fields_refuse_nonsense(void)
 		   !omb_fields_get_u64(&fields, "b", &number) &&
 		   omb_fields_get_u64(&fields, "d", &number) && number == 7,
 	   "numbers must fit");
-}
-
-static void
-test_crc32c(void)
-{
-	static const char digits[] = "123456789";
-	uint8_t data[10000];
-	size_t i, cut;
-	bool same = true;
-
-	is_u64(omb_crc32c(0, digits, 9), 0xE3069283, "the published check value");
-	for (i = 0; i < sizeof(data); i++)
-		data[i] = (uint8_t) (i * 31 + i / 7);
-	for (cut = 0; cut <= sizeof(data); cut += 777)
-	{
-		uint32_t a = omb_crc32c(0, data, cut);
-		uint32_t b = omb_crc32c(0, data + cut, sizeof(data) - cut);
-
-		same = same &&
-			   omb_crc32c_combine(a, b, sizeof(data) - cut) ==
-				   omb_crc32c(0, data, sizeof(data)) &&
-			   omb_crc32c(a, data + cut, sizeof(data) - cut) ==
-				   omb_crc32c(0, data, sizeof(data));
-	}
-	ok(same, "two parts combine to the whole, wherever it is cut");
 }
 
 static void
@@ -380,7 +354,6 @@ main(void)
 	test_cursor_never_reads_past_the_end();
 	test_fields_survive_all_bytes();
 	test_fields_refuse_nonsense();
-	test_crc32c();
 	test_times();
 	test_sizes();
 	test_tree_remove();

@@ -4,7 +4,7 @@
 #include "test/tap.h"
 
 #include "base/buffer.h"
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "pgfmt/heap.h"
 #include "pgfmt/page.h"
 #include "pgfmt/relmap.h"

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "codec/compress.h"
+#include "codec/crc32c.h"
 #include "codec/crypto.h"
 #include "codec/key.h"
 #include "codec/seal.h"
@@ -356,11 +357,65 @@ test_key_file(void)
 	free(path);
 }
 
+/* Bit by bit, as the polynomial says. */
+static uint32_t
+crc32c_slowly(const uint8_t *p, size_t len)
+{
+	uint32_t crc = ~(uint32_t) 0;
+	int bit;
+
+	while (len-- > 0)
+	{
+		crc ^= *p++;
+		for (bit = 0; bit < 8; bit++)
+			crc = (crc & 1) ? crc >> 1 ^ 0x82F63B78U : crc >> 1;
+	}
+	return ~crc;
+}
+
+static void
+test_crc32c(void)
+{
+	uint8_t data[10000];
+	size_t len, from, cut;
+	bool same = true;
+
+	is_u64(omb_crc32c(0, "123456789", 9), 0xE3069283, "CRC-32C (Rocksoft)");
+	memset(data, 0, 32);
+	is_u64(omb_crc32c(0, data, 32), 0x8A9136AA, "CRC-32C (RFC 3720): zeros");
+	memset(data, 0xff, 32);
+	is_u64(omb_crc32c(0, data, 32), 0x62A8AB43, "CRC-32C (RFC 3720): ones");
+	is_u64(omb_crc32c(0, NULL, 0), 0, "CRC-32C of nothing");
+
+	for (len = 0; len < sizeof(data); len++)
+		data[len] = (uint8_t) (len * 31 + len / 7);
+	for (len = 0; len < 3000; len += len < 600 ? 1 : 67)
+		for (from = 0; from < 20; from++)
+			same = same && omb_crc32c(0, data + from, len) ==
+							   crc32c_slowly(data + from, len);
+	ok(same, "CRC-32C as bit by bit, for any length and alignment");
+
+	same = true;
+	for (cut = 0; cut <= sizeof(data); cut += 777)
+	{
+		uint32_t a = omb_crc32c(0, data, cut);
+		uint32_t b = omb_crc32c(0, data + cut, sizeof(data) - cut);
+
+		same = same &&
+			   omb_crc32c_combine(a, b, sizeof(data) - cut) ==
+				   omb_crc32c(0, data, sizeof(data)) &&
+			   omb_crc32c(a, data + cut, sizeof(data) - cut) ==
+				   omb_crc32c(0, data, sizeof(data));
+	}
+	ok(same, "two parts combine to the whole, wherever it is cut");
+}
+
 int
 main(void)
 {
 	test_primitives();
 	test_aes_gcm_vector();
+	test_crc32c();
 	test_compression();
 	test_seal_binds_everything();
 	test_recovery_code();

@@ -3,7 +3,7 @@
  */
 #include "test/tap.h"
 
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "base/file.h"
 #include "task/restore/patch.h"
 #include "task/restore/placeunit.h"

@@ -7,7 +7,7 @@
 #include "test/repository.h"
 
 #include "base/buffer.h"
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "task/restore/restorefiles.h"
 
 #include <stdlib.h>

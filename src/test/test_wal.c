@@ -5,7 +5,7 @@
 #include "test/tap.h"
 
 #include "base/buffer.h"
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "base/file.h"
 #include "pgfmt/walrecord.h"
 #include "pgfmt/walsegment.h"

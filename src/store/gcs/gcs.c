@@ -3,7 +3,7 @@
  */
 #include "store/gcs/gcs.h"
 
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "base/text.h"
 #include "store/gcs/gcsclient.h"
 #include "store/s3/s3client.h"

@@ -10,7 +10,7 @@
 #include "store/gcs/gcsclient.h"
 
 #include "base/base64.h"
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "base/text.h"
 
 #include <inttypes.h>

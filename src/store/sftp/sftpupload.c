@@ -13,7 +13,7 @@
  */
 #include "store/sftp/sftpupload.h"
 
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "base/file.h"
 #include "codec/crypto.h"
 

@@ -15,7 +15,7 @@
  */
 #include "task/backup/copy.h"
 
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "base/file.h"
 #include "pgfmt/page.h"
 #include "task/backup/copybatch.h"

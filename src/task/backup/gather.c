@@ -4,7 +4,7 @@
  */
 #include "task/backup/gatherstate.h"
 
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "base/file.h"
 #include "base/text.h"
 

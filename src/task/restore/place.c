@@ -17,7 +17,7 @@
  */
 #include "task/restore/place.h"
 
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "base/file.h"
 #include "base/pipeline.h"
 #include "task/restore/ahead.h"

@@ -3,7 +3,7 @@
  */
 #include "task/restore/placeunit.h"
 
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "base/file.h"
 
 #include <errno.h>

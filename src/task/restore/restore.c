@@ -10,7 +10,7 @@
  */
 #include "task/restore/restore.h"
 
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "pgfmt/control.h"

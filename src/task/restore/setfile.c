@@ -7,7 +7,7 @@
  */
 #include "task/restore/setfile.h"
 
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "base/file.h"
 #include "base/text.h"
 

@@ -12,7 +12,7 @@
  */
 #include "task/restore/setplace.h"
 
-#include "base/crc32c.h"
+#include "codec/crc32c.h"
 #include "base/file.h"
 #include "base/pipeline.h"
 #include "task/restore/setfile.h"

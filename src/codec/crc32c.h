@@ -2,8 +2,8 @@
  * crc32c.h: CRC-32C (Castagnoli), as PostgreSQL uses for WAL records,
  * pg_control and backup manifests.
  */
-#ifndef OMB_BASE_CRC32C_H
-#define OMB_BASE_CRC32C_H
+#ifndef OMB_CODEC_CRC32C_H
+#define OMB_CODEC_CRC32C_H
 
 #include <stddef.h>
 #include <stdint.h>
