@@ -47,7 +47,7 @@ choose_spool(const char *directory, bool no_prefetch, const char *path)
 
 /* From the repository; exit status. */
 static int
-get(omb_repository_options *where, const omb_wal_request *request)
+get(omb_repository_options *where, omb_wal_request *request)
 {
 	omb_error err = OMB_ERROR_INIT;
 	omb_repository *repo = NULL;
@@ -55,9 +55,10 @@ get(omb_repository_options *where, const omb_wal_request *request)
 	bool done = false;
 
 	omb_repository_options_complete(where);
-	if (request->spool != NULL && where->repository != NULL)
-		done = omb_wal_get_spooled(where->repository, where->credentials,
-								   request, &ahead);
+	request->location = where->repository;
+	request->credentials = where->credentials;
+	if (request->spool != NULL && request->location != NULL)
+		done = omb_wal_get_spooled(request, &ahead);
 	if (done && ahead)
 		return OMB_EXIT_DONE;
 	if (omb_repository_options_open(where, &repo, &err) == OMB_OK && !done)

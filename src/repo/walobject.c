@@ -110,34 +110,76 @@ omb_wal_id_final(const omb_repository *repo, omb_ghash *hash,
 	(void) omb_hex_format(digest, (OMB_WAL_ID_TEXT - 1) / 2, out);
 }
 
-typedef struct find_state
-{
-	const char *file;
-	omb_wal_object *out;
-	int count;
-} find_state;
-
 static omb_status
-match_file(const omb_store_entry *entry, void *arg, omb_error *err)
+add_to_list(const omb_store_entry *entry, void *arg, omb_error *err)
 {
-	find_state *state = arg;
+	omb_wal_list *list = arg;
 	omb_wal_object object;
 
-	if (entry->is_folder || !omb_wal_object_parse(entry->name, &object) ||
-		strcmp(object.file, state->file) != 0)
+	if (entry->is_folder || !omb_wal_object_parse(entry->name, &object))
 		return OMB_OK;
-	if (state->count++ > 0)
-	{
-		(void) omb_error_set(err, OMB_EXISTS,
-							 "the repository has two different copies of "
-							 "WAL file \"%s\"",
-							 state->file);
-		omb_error_detail(err, "Their ids are %s and %s.", state->out->id,
-						 object.id);
-		return err->status;
-	}
-	*state->out = object;
+	list->item =
+		omb_realloc(list->item, (list->count + 1) * sizeof(*list->item));
+	list->item[list->count].object = object;
+	list->item[list->count].size = entry->size;
+	list->count++;
 	return OMB_OK;
+}
+
+omb_status
+omb_wal_list_read(omb_store *store, const char *folder, omb_wal_list *list,
+				  omb_error *err)
+{
+	char *name = omb_strdup(folder);
+
+	omb_wal_list_clear(list);
+	if (omb_store_list(store, name, false, add_to_list, list, err) == OMB_OK)
+		list->folder = name;
+	else
+	{
+		omb_wal_list_clear(list);
+		free(name);
+	}
+	return err->status;
+}
+
+omb_status
+omb_wal_list_find(const omb_wal_list *list, const char *file,
+				  omb_wal_listed *out, omb_error *err)
+{
+	bool found = false;
+	size_t i;
+
+	memset(out, 0, sizeof(*out));
+	for (i = 0; i < list->count; i++)
+	{
+		if (strcmp(list->item[i].object.file, file) != 0)
+			continue;
+		if (found)
+		{
+			(void) omb_error_set(err, OMB_EXISTS,
+								 "the repository has two different copies of "
+								 "WAL file \"%s\"",
+								 file);
+			omb_error_detail(err, "Their ids are %s and %s.", out->object.id,
+							 list->item[i].object.id);
+			return err->status;
+		}
+		found = true;
+		*out = list->item[i];
+	}
+	if (!found)
+		(void) omb_error_set(err, OMB_NOT_FOUND,
+							 "WAL file \"%s\" is not in the repository", file);
+	return err->status;
+}
+
+void
+omb_wal_list_clear(omb_wal_list *list)
+{
+	free(list->folder);
+	free(list->item);
+	memset(list, 0, sizeof(*list));
 }
 
 omb_status
@@ -152,20 +194,18 @@ omb_wal_find_in(omb_store *store, const char *file, omb_wal_object *out,
 				omb_error *err)
 {
 	char *folder = omb_wal_folder(file);
-	find_state state;
+	omb_wal_list list = { NULL, NULL, 0 };
+	omb_wal_listed found;
 
 	memset(out, 0, sizeof(*out));
 	if (folder == NULL)
 		return omb_error_set(err, OMB_USAGE,
 							 "\"%s\" is not the name of a WAL file", file);
-	state.file = file;
-	state.out = out;
-	state.count = 0;
-	(void) omb_store_list(store, folder, false, match_file, &state, err);
+	if (omb_wal_list_read(store, folder, &list, err) == OMB_OK &&
+		omb_wal_list_find(&list, file, &found, err) == OMB_OK)
+		*out = found.object;
+	omb_wal_list_clear(&list);
 	free(folder);
-	if (err->status == OMB_OK && state.count == 0)
-		(void) omb_error_set(err, OMB_NOT_FOUND,
-							 "WAL file \"%s\" is not in the repository", file);
 	return err->status;
 }
 

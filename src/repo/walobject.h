@@ -61,6 +61,31 @@ extern omb_status omb_wal_find(omb_repository *repo, const char *file,
 extern omb_status omb_wal_find_in(omb_store *store, const char *file,
 								  omb_wal_object *out, omb_error *err);
 
+/*
+ * What a folder of WAL files holds, for whoever looks for several of them: far
+ * away each listing takes a round trip. All zeros is an empty one.
+ */
+typedef struct omb_wal_listed
+{
+	omb_wal_object object;
+	uint64_t size; /* as stored */
+} omb_wal_listed;
+
+typedef struct omb_wal_list
+{
+	char *folder; /* NULL: none was listed */
+	omb_wal_listed *item;
+	size_t count;
+} omb_wal_list;
+
+/* List a folder (omb_wal_folder), which is copied, in place of another one. */
+extern omb_status omb_wal_list_read(omb_store *store, const char *folder,
+									omb_wal_list *list, omb_error *err);
+/* As omb_wal_find, but of what was there then. */
+extern omb_status omb_wal_list_find(const omb_wal_list *list, const char *file,
+									omb_wal_listed *out, omb_error *err);
+extern void omb_wal_list_clear(omb_wal_list *list);
+
 typedef struct omb_wal_facts
 {
 	char file[OMB_WAL_FILE_MAX + 1];

@@ -254,6 +254,7 @@ only_what_was_checked_is_taken(void)
 {
 	omb_wal_object object = { SEGMENT, "00112233445566778899aabbccddeeff" };
 	omb_wal_object other = object;
+	omb_wal_object found;
 	omb_error err = OMB_ERROR_INIT;
 	omb_buf out = OMB_BUF_INIT;
 	omb_spool spool, second;
@@ -264,22 +265,33 @@ only_what_was_checked_is_taken(void)
 	int fd;
 
 	other.id[0] = 'f';
-	ok(!omb_spool_open(&spool, scratch, false), "no spool at first");
-	ok(omb_spool_open(&spool, scratch, true) &&
-		   omb_spool_open(&second, scratch, false),
+	ok(!omb_spool_open(&spool, scratch, "here", false), "no spool at first");
+	ok(omb_spool_open(&spool, scratch, "here", true) &&
+		   omb_spool_open(&second, scratch, "here", false),
 	   "a spool is made, and opened again");
-	ok(omb_spool_lock(&spool) && !omb_spool_lock(&second),
-	   "one at a time has the lock");
+	ok(!omb_spool_is_served(&second), "nobody serves it");
+	ok(omb_spool_lock(&spool) && !omb_spool_lock(&second) &&
+		   omb_spool_is_served(&second),
+	   "one at a time has the lock, and serves it");
 
 	ok(!omb_spool_asked(&spool, asked), "nothing was asked for");
 	omb_spool_ask(&second, SEGMENT);
 	ok(omb_spool_asked(&spool, asked), "something was");
 	is_text(asked, SEGMENT, "namely that");
 
-	ok(!omb_spool_take(&second, &object, to), "an empty spool has nothing");
+	ok(!omb_spool_take(&second, &object, to) &&
+		   !omb_spool_find(&second, SEGMENT, &found),
+	   "an empty spool has nothing");
 	ok(put_spooled(&spool, &object, "bytes") && omb_spool_has(&spool, SEGMENT),
 	   "a file is put into it");
 	ok(!omb_spool_take(&second, &other, to), "another id is not taken");
+	ok(omb_spool_find(&second, SEGMENT, &found) &&
+		   strcmp(found.id, object.id) == 0 &&
+		   strcmp(found.file, SEGMENT) == 0,
+	   "the object of a file is found");
+	(void) put_spooled(&spool, &other, "bytes");
+	ok(!omb_spool_find(&second, SEGMENT, &found), "but not one of two");
+	ok(omb_spool_take(&second, &other, to), "the other one is taken too");
 	ok(omb_spool_take(&second, &object, to) &&
 		   omb_file_read(to, 100, &out, &err) == OMB_OK && out.len == 5,
 	   "the right id is");
@@ -317,6 +329,12 @@ only_what_was_checked_is_taken(void)
 	ok(!omb_spool_take(&second, &object, to),
 	   "nor one from before a restart of the machine");
 	second.boot[0] = spool.boot[0];
+	omb_spool_close(&second);
+	ok(omb_spool_open(&second, scratch, "there", false) &&
+		   !omb_spool_take(&second, &object, to),
+	   "nor one from a repository that is said to be elsewhere");
+	omb_spool_close(&second);
+	(void) omb_spool_open(&second, scratch, "here", false);
 	ok(omb_spool_take(&second, &object, to), "the same one otherwise is");
 
 	fd = omb_spool_begin(&spool, &object);
@@ -340,7 +358,8 @@ only_what_was_checked_is_taken(void)
 
 	free(path);
 	path = path_of(OMB_SPOOL_NAME);
-	ok(mkdir(path, 0755) == 0 && !omb_spool_open(&spool, scratch, true),
+	ok(mkdir(path, 0755) == 0 &&
+		   !omb_spool_open(&spool, scratch, "here", true),
 	   "a directory that others can read is not used");
 	free(path);
 	free(to);

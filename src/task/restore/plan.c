@@ -21,6 +21,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A segment's facts are within so many bytes of its object. */
+#define FACTS 1024
+/* Segments whose facts, and that as a whole, are asked for ahead. */
+#define AHEAD_FACTS 32
+#define AHEAD_WHOLE 4
+
 /* Clocks of commit and archiving are one machine's, but may be set back. */
 #define CLOCK_SLACK 60000000
 
@@ -135,6 +141,8 @@ typedef struct search
 	int64_t before;	   /* of the last one at or before a target LSN, */
 	int64_t after;	   /* and of the first one behind it; 0 for none */
 	bool saw_prepared;
+	bool near;	   /* segments are read, no longer their facts only */
+	uint64_t told; /* the first segment of which the store was not told */
 } search;
 
 static void
@@ -183,17 +191,57 @@ look_at(const omb_wal_event *event, void *arg)
 	}
 }
 
+/* So many bytes of an object, or all, will be read. */
+static void
+expect(omb_repository *repo, const omb_wal_listed *found, uint64_t len)
+{
+	char *name = omb_wal_object_name(&found->object);
+
+	omb_store_expect_all(repo->store, name,
+						 len < found->size ? len : found->size);
+	free(name);
+}
+
+/* Far away what will be read of the next segments is asked for together. */
+static void
+tell_next(omb_repository *repo, omb_wal_finder *finder, const omb_plan *plan,
+		  uint64_t segno, uint64_t size, search *s)
+{
+	uint64_t end = segno + (s->near ? AHEAD_WHOLE : AHEAD_FACTS);
+	omb_error ignored = OMB_ERROR_INIT;
+
+	if (!omb_store_is_far(repo->store))
+		return;
+	if (s->told < segno)
+		s->told = segno;
+	while (s->told < end)
+	{
+		omb_wal_listed next;
+
+		if (omb_wal_find_on_path(finder, &plan->path, s->told, size, &next,
+								 &ignored) != OMB_OK)
+		{
+			/* once is enough */
+			s->told = UINT64_MAX;
+			return;
+		}
+		expect(repo, &next, s->near ? next.size : FACTS);
+		s->told++;
+	}
+}
+
 /* Feed one archived segment to the scanner; *ended when WAL stops in it. */
 static omb_status
-scan_segment(omb_repository *repo, const omb_wal_object *object,
-			 uint64_t begin, omb_wal_scanner *scanner, const search *s,
-			 bool *ended, omb_error *err)
+scan_segment(omb_repository *repo, const omb_wal_listed *found, uint64_t begin,
+			 omb_wal_scanner *scanner, const search *s, bool *ended,
+			 omb_error *err)
 {
 	omb_wal_reader *reader;
 	const uint8_t *data;
 	size_t len;
 
-	if (omb_wal_open(repo, object, &reader, err) != OMB_OK)
+	expect(repo, found, found->size);
+	if (omb_wal_open(repo, &found->object, &reader, err) != OMB_OK)
 		return err->status;
 	while (!s->found && omb_wal_next(reader, &data, &len, err) == OMB_OK &&
 		   len > 0)
@@ -256,17 +304,19 @@ search_wal(omb_repository *repo, const backup_facts *backup, omb_plan *plan,
 				 s->target->kind == OMB_TARGET_XID ||
 				 s->target->kind == OMB_TARGET_NAME;
 	omb_wal_scanner *scanner = omb_wal_scanner_new(size, look_at, s);
+	omb_wal_finder *finder = omb_wal_finder_new(repo);
 	bool ended = false;
 
 	*gap = false;
+	s->near = s->target->kind != OMB_TARGET_TIME;
 	if (s->target->kind == OMB_TARGET_LSN)
 		last_needed = omb_wal_segno_before(s->target->lsn, size);
 	for (; !s->found && !ended && err->status == OMB_OK; segno++)
 	{
-		omb_wal_object object;
+		omb_wal_listed found;
 		bool before = false;
 
-		if (omb_wal_find_on_path(repo, &plan->path, segno, size, &object,
+		if (omb_wal_find_on_path(finder, &plan->path, segno, size, &found,
 								 err) == OMB_NOT_FOUND)
 		{
 			(void) check_gap(repo, plan, segno, size, gap, err);
@@ -274,22 +324,29 @@ search_wal(omb_repository *repo, const backup_facts *backup, omb_plan *plan,
 		}
 		if (err->status != OMB_OK)
 			break;
-		memcpy(plan->last_segment, object.file, OMB_WAL_NAME_TEXT);
+		memcpy(plan->last_segment, found.object.file, OMB_WAL_NAME_TEXT);
 		if (scans && segno >= omb_wal_segno_at(s->from, size) &&
 			may_have(s->target, segno, size))
 		{
+			tell_next(repo, finder, plan, segno, size, s);
 			if (s->target->kind == OMB_TARGET_TIME &&
-				is_before(repo, &object, s->target->time, &before, err) !=
-					OMB_OK)
+				is_before(repo, &found.object, s->target->time, &before,
+						  err) != OMB_OK)
 				break;
+			if (!before && !s->near)
+			{
+				s->near = true;
+				s->told = segno;
+				tell_next(repo, finder, plan, segno, size, s);
+			}
 			if (!before)
-				(void) scan_segment(repo, &object, segno * size, scanner, s,
+				(void) scan_segment(repo, &found, segno * size, scanner, s,
 									&ended, err);
 		}
 		else if (s->target->kind == OMB_TARGET_LSN && segno + 1 >= last_needed)
 		{
 			/* when that was, for files that are to fit */
-			if (scan_segment(repo, &object, segno * size, scanner, s, &before,
+			if (scan_segment(repo, &found, segno * size, scanner, s, &before,
 							 err) == OMB_OK &&
 				segno == last_needed)
 			{
@@ -301,6 +358,7 @@ search_wal(omb_repository *repo, const backup_facts *backup, omb_plan *plan,
 				 segno >= last_needed)
 			s->found = true;
 	}
+	omb_wal_finder_free(finder);
 	omb_wal_scanner_free(scanner);
 	return err->status;
 }
@@ -502,6 +560,22 @@ try_backup(omb_repository *repo, const backup_facts *backup,
 	return OMB_OK;
 }
 
+/* While other things are done the list of the backup's own WAL comes. */
+static void
+expect_wal(omb_repository *repo, const backup_facts *backup)
+{
+	char name[OMB_WAL_NAME_TEXT];
+	char *folder;
+
+	omb_wal_name_format(
+		backup->timeline,
+		omb_wal_segno_at(backup->start_lsn, backup->wal_segment_size),
+		backup->wal_segment_size, name);
+	folder = omb_wal_folder(name);
+	omb_store_expect_list(repo->store, folder, false);
+	free(folder);
+}
+
 omb_status
 omb_plan_make(omb_repository *repo, const char *backup,
 			  const omb_target *target,
@@ -524,6 +598,7 @@ omb_plan_make(omb_repository *repo, const char *backup,
 	{
 		if (!early_enough(&array.item[i - 1], target))
 			continue;
+		expect_wal(repo, &array.item[i - 1]);
 		trying(array.item[i - 1].id, arg);
 		(void) try_backup(repo, &array.item[i - 1], target, plan, &good, err);
 		if (err->status != OMB_OK && first.status == OMB_OK)

@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "pgfmt/walname.h"
 #include "pgfmt/walsegment.h"
-#include "repo/walobject.h"
+#include "task/wal/walrange.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -23,12 +23,12 @@
 
 /* A segment of this cluster with its own content, not in the repository? */
 static omb_status
-is_only_copy(omb_repository *repo, const omb_backup_info *info,
+is_only_copy(omb_wal_finder *finder, const omb_backup_info *info,
 			 const char *path, const char *file, bool *only, omb_error *err)
 {
 	uint8_t header[OMB_WAL_HEADER_SIZE];
 	omb_error problem = OMB_ERROR_INIT;
-	omb_wal_object object;
+	omb_wal_listed found;
 	omb_wal_name name;
 	int fd;
 
@@ -44,7 +44,8 @@ is_only_copy(omb_repository *repo, const omb_backup_info *info,
 							 info->wal_segment_size, info->system_identifier,
 							 &problem) == OMB_OK)
 	{
-		*only = omb_wal_find(repo, file, &object, &problem) == OMB_NOT_FOUND;
+		*only = omb_wal_finder_find(finder, file, &found, &problem) ==
+				OMB_NOT_FOUND;
 		if (problem.status != OMB_OK && problem.status != OMB_NOT_FOUND &&
 			problem.status != OMB_EXISTS)
 			*err = problem;
@@ -88,6 +89,7 @@ omb_save_wal(omb_repository *repo, const omb_backup_info *info,
 {
 	char *folder = omb_format("%s/pg_wal", pgdata);
 	char *parent = omb_path_parent(directory);
+	omb_wal_finder *finder = omb_wal_finder_new(repo);
 	struct dirent *entry;
 	struct stat st;
 	DIR *dir;
@@ -101,7 +103,7 @@ omb_save_wal(omb_repository *repo, const omb_backup_info *info,
 		char *path = omb_format("%s/%s", folder, entry->d_name);
 		bool only;
 
-		if (is_only_copy(repo, info, path, entry->d_name, &only, err) ==
+		if (is_only_copy(finder, info, path, entry->d_name, &only, err) ==
 				OMB_OK &&
 			only)
 		{
@@ -116,6 +118,7 @@ omb_save_wal(omb_repository *repo, const omb_backup_info *info,
 	if (apply && *count > 0 && err->status == OMB_OK &&
 		omb_directory_sync(directory, err) == OMB_OK)
 		(void) omb_directory_sync(parent, err);
+	omb_wal_finder_free(finder);
 	free(parent);
 	free(folder);
 	return err->status;

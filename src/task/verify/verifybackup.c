@@ -5,6 +5,7 @@
 #include "task/verify/verifystate.h"
 
 #include "base/text.h"
+#include "task/wal/walrange.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -174,21 +175,23 @@ verify_backup_wal(omb_verify_state *v, const omb_backup_info *info,
 				  omb_error *err)
 {
 	uint64_t size = info->wal_segment_size;
+	omb_wal_finder *finder;
 	uint64_t segno, last;
 
 	if (!omb_wal_segment_size_valid(size))
 		return OMB_OK;
+	finder = omb_wal_finder_new(v->config->repo);
 	last = omb_wal_segno_before(info->stop_lsn, size);
-	for (segno = omb_wal_segno_at(info->start_lsn, size); segno <= last;
-		 segno++)
+	for (segno = omb_wal_segno_at(info->start_lsn, size);
+		 segno <= last && err->status == OMB_OK; segno++)
 	{
 		char segment[OMB_WAL_NAME_TEXT];
-		omb_wal_object object;
+		omb_wal_listed found;
 		omb_error problem = OMB_ERROR_INIT;
 		omb_problem *added;
 
 		omb_wal_name_format(info->stop_timeline, segno, size, segment);
-		switch (omb_wal_find(v->config->repo, segment, &object, &problem))
+		switch (omb_wal_finder_find(finder, segment, &found, &problem))
 		{
 			case OMB_OK:
 				break;
@@ -203,10 +206,11 @@ verify_backup_wal(omb_verify_state *v, const omb_backup_info *info,
 				break;
 			default:
 				*err = problem;
-				return err->status;
+				break;
 		}
 	}
-	return OMB_OK;
+	omb_wal_finder_free(finder);
+	return err->status;
 }
 
 omb_status

@@ -2,7 +2,8 @@
  * prefetch.c: a process that fetches WAL segments ahead into the spool.
  *
  * Each thread fetches segments of its own. The window is what follows the
- * segment that was asked for last. The process ends when everything that the
+ * segment that was asked for last; a store far away is told of all of it, so
+ * that several segments come within one round trip. The process ends when everything that the
  * repository has was taken, when nobody asks for anything any more, or when
  * it is told to; it takes what is left in the spool away.
  */
@@ -11,6 +12,7 @@
 #include "base/text.h"
 #include "pgfmt/walname.h"
 #include "task/wal/walfetch.h"
+#include "task/wal/walrange.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -50,6 +52,12 @@ typedef struct prefetch
 	uint64_t end;	/* the first that is not there, or not to be had now */
 	int busy;		/* threads that fetch */
 	bool stopping;
+
+	pthread_mutex_t look; /* of what follows; never taken with the other */
+	omb_wal_finder *finder;
+	uint32_t told_timeline;
+	uint64_t told;		   /* the first segment the store was not told of */
+	uint64_t told_in_vain; /* the end of the window that was not there whole */
 } prefetch;
 
 static volatile sig_atomic_t told_to_end;
@@ -80,10 +88,65 @@ has_room(const prefetch *p)
 			   (SPARE_SEGMENTS + (uint64_t) p->jobs) * p->segment_size;
 }
 
-/* Fetch one segment; false when that is the end for now. */
+/* Tell a store far away of the segments from one to the end of the window. */
+static void
+tell(prefetch *p, uint32_t timeline, uint64_t segno, uint64_t end)
+{
+	char file[OMB_WAL_NAME_TEXT];
+
+	if (!omb_store_is_far(p->repo->store) || end == p->told_in_vain)
+		return;
+	if (timeline != p->told_timeline || p->told < segno || p->told > end + 1)
+		p->told = segno;
+	p->told_timeline = timeline;
+	for (; p->told <= end; p->told++)
+	{
+		omb_error ignored = OMB_ERROR_INIT;
+		omb_wal_listed found;
+		char *name;
+
+		omb_wal_name_format(timeline, p->told, p->segment_size, file);
+		if (omb_spool_has(p->spool, file))
+			continue;
+		if (omb_wal_finder_find(p->finder, file, &found, &ignored) != OMB_OK)
+		{
+			p->told_in_vain = end;
+			return;
+		}
+		name = omb_wal_object_name(&found.object);
+		omb_store_expect_all(p->repo->store, name, found.size);
+		free(name);
+	}
+}
+
+/* What to fetch a segment from; false when it is not there. */
 static bool
-fetch_segment(const prefetch *p, omb_wal_fetcher *fetcher, uint32_t timeline,
-			  uint64_t segno)
+find_segment(prefetch *p, uint32_t timeline, uint64_t segno, uint64_t end,
+			 const char *file, omb_wal_object *object)
+{
+	omb_error ignored = OMB_ERROR_INIT;
+	omb_wal_listed found;
+	bool is_there;
+
+	(void) pthread_mutex_lock(&p->look);
+	is_there =
+		omb_wal_finder_find(p->finder, file, &found, &ignored) == OMB_OK;
+	if (is_there)
+	{
+		*object = found.object;
+		tell(p, timeline, segno, end);
+	}
+	(void) pthread_mutex_unlock(&p->look);
+	return is_there;
+}
+
+/*
+ * Fetch one segment of those up to the end of the window; false when that is
+ * the end for now.
+ */
+static bool
+fetch_segment(prefetch *p, omb_wal_fetcher *fetcher, uint32_t timeline,
+			  uint64_t segno, uint64_t end)
 {
 	omb_error err = OMB_ERROR_INIT;
 	char file[OMB_WAL_NAME_TEXT];
@@ -94,7 +157,7 @@ fetch_segment(const prefetch *p, omb_wal_fetcher *fetcher, uint32_t timeline,
 	omb_wal_name_format(timeline, segno, p->segment_size, file);
 	if (omb_spool_has(p->spool, file))
 		return true;
-	if (omb_wal_find(p->repo, file, &object, &err) != OMB_OK || !has_room(p))
+	if (!find_segment(p, timeline, segno, end, file, &object) || !has_room(p))
 		return false;
 	fd = omb_spool_begin(p->spool, &object);
 	if (fd < 0)
@@ -116,9 +179,10 @@ fetch_main(void *arg)
 	{
 		uint32_t timeline = p->timeline;
 		uint64_t segno = p->next;
+		uint64_t end = p->asked + p->window;
 		bool more;
 
-		if (segno >= p->end || segno > p->asked + p->window)
+		if (segno >= p->end || segno > end)
 		{
 			(void) pthread_cond_wait(&p->changed, &p->lock);
 			continue;
@@ -126,7 +190,7 @@ fetch_main(void *arg)
 		p->next++;
 		p->busy++;
 		(void) pthread_mutex_unlock(&p->lock);
-		more = fetch_segment(p, fetcher, timeline, segno);
+		more = fetch_segment(p, fetcher, timeline, segno, end);
 		(void) pthread_mutex_lock(&p->lock);
 		p->busy--;
 		/* it may have begun before the last request: nobody may want it */
@@ -211,6 +275,8 @@ run(prefetch *p)
 	int started = 0;
 
 	(void) pthread_mutex_init(&p->lock, NULL);
+	(void) pthread_mutex_init(&p->look, NULL);
+	p->finder = omb_wal_finder_new(p->repo);
 	(void) pthread_cond_init(&p->changed, NULL);
 	while (started < p->jobs &&
 		   pthread_create(&thread[started], NULL, fetch_main, p) == 0)
@@ -224,6 +290,7 @@ run(prefetch *p)
 	while (started > 0)
 		(void) pthread_join(thread[--started], NULL);
 	omb_spool_remove(p->spool);
+	omb_wal_finder_free(p->finder);
 	free(thread);
 }
 

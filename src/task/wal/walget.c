@@ -84,27 +84,31 @@ check_gap(omb_repository *repo, const omb_wal_request *request, omb_error *err)
 }
 
 bool
-omb_wal_get_spooled(const char *location, const char *credentials,
-					const omb_wal_request *request, bool *ahead)
+omb_wal_get_spooled(const omb_wal_request *request, bool *ahead)
 {
 	omb_error ignored = OMB_ERROR_INIT;
 	omb_store *store;
 	omb_wal_object object;
 	omb_wal_name name;
 	omb_spool spool;
-	bool taken;
+	bool taken = false;
 
 	*ahead = false;
 	if (omb_wal_name_parse(request->file, &name) != OMB_WAL_SEGMENT ||
-		!omb_spool_open(&spool, request->spool, false))
+		!omb_spool_open(&spool, request->spool, request->location, false))
 		return false;
 	omb_spool_ask(&spool, request->file);
-	/* only what the repository holds now is right */
-	taken =
-		omb_store_open_url(location, credentials, &store, &ignored) ==
-			OMB_OK &&
-		omb_wal_find_in(store, request->file, &object, &ignored) == OMB_OK &&
-		omb_spool_take(&spool, &object, request->path);
+	if (omb_store_open_url(request->location, request->credentials, &store,
+						   &ignored) == OMB_OK)
+	{
+		if (omb_store_is_far(store) && omb_spool_is_served(&spool))
+			taken = omb_spool_find(&spool, request->file, &object) &&
+					omb_spool_take(&spool, &object, request->path);
+		/* else only what the repository holds now is right */
+		taken = taken || (omb_wal_find_in(store, request->file, &object,
+										  &ignored) == OMB_OK &&
+						  omb_spool_take(&spool, &object, request->path));
+	}
 	*ahead = taken && !omb_spool_lock(&spool);
 	omb_store_free(store);
 	omb_spool_close(&spool);
@@ -170,6 +174,12 @@ has_next(omb_repository *repo, const char *file, uint64_t segment_size)
 	return omb_wal_find(repo, next, &object, &ignored) == OMB_OK;
 }
 
+static bool
+keep_none(const char *file, void *arg)
+{
+	return false;
+}
+
 void
 omb_wal_get_ahead(omb_repository *repo, const omb_wal_request *request,
 				  bool absent)
@@ -185,11 +195,14 @@ omb_wal_get_ahead(omb_repository *repo, const omb_wal_request *request,
 		   omb_wal_segment_size_valid((uint64_t) st.st_size) &&
 		   has_next(repo, request->file, (uint64_t) st.st_size);
 	/* that of an earlier time is removed when there is nothing ahead */
-	if (!omb_spool_open(&spool, request->spool, more))
+	if (!omb_spool_open(&spool, request->spool, request->location, more))
 		return;
 	omb_spool_ask(&spool, request->file);
 	if (omb_spool_lock(&spool))
 	{
+		/* who finds it served believes what is in it */
+		if (omb_store_is_far(repo->store))
+			(void) omb_spool_tidy(&spool, keep_none, NULL);
 		if (more)
 			omb_prefetch_start(repo, &spool, request->file,
 							   (uint64_t) st.st_size, request->jobs);

@@ -8,6 +8,8 @@
 
 typedef struct omb_wal_request
 {
+	const char *location;	 /* of the repository */
+	const char *credentials; /* the file with them; NULL */
 	const char *file;
 	const char *path; /* where the file goes */
 	int jobs;
@@ -17,13 +19,13 @@ typedef struct omb_wal_request
 } omb_wal_request;
 
 /*
- * Take the file from the spool when it is there and the repository at
- * location, with the file of credentials or NULL, holds the same; no key is needed. False when not: that says
- * nothing about the repository. *ahead tells whether somebody is fetching
- * what follows.
+ * Take the file from the spool when it is there and the repository holds the
+ * same; no key is needed. Far away the repository is not asked again while
+ * somebody serves the spool from it: that would take longer than replaying
+ * the segment. False when not: that says nothing about the repository. *ahead
+ * tells whether somebody is fetching what follows.
  */
-extern bool omb_wal_get_spooled(const char *location, const char *credentials,
-								const omb_wal_request *request, bool *ahead);
+extern bool omb_wal_get_spooled(const omb_wal_request *request, bool *ahead);
 
 /*
  * Write an archived file to its path. OMB_NOT_FOUND only when it is proven

@@ -70,10 +70,81 @@ omb_timeline_path_read(omb_repository *repo, uint32_t timeline,
 	return err->status;
 }
 
+/* A walk along timelines is in the folders of two of them, and their ends. */
+#define FOLDERS 4
+
+struct omb_wal_finder
+{
+	omb_repository *repo;
+	omb_wal_list folder[FOLDERS];
+	size_t next; /* that gives way */
+};
+
+omb_wal_finder *
+omb_wal_finder_new(omb_repository *repo)
+{
+	omb_wal_finder *finder = omb_calloc(1, sizeof(*finder));
+
+	finder->repo = repo;
+	return finder;
+}
+
+void
+omb_wal_finder_free(omb_wal_finder *finder)
+{
+	size_t i;
+
+	if (finder == NULL)
+		return;
+	for (i = 0; i < FOLDERS; i++)
+		omb_wal_list_clear(&finder->folder[i]);
+	free(finder);
+}
+
+/* What is known of a folder, or NULL. */
+static omb_wal_list *
+find_folder(omb_wal_finder *finder, const char *folder)
+{
+	size_t i;
+
+	for (i = 0; i < FOLDERS; i++)
+		if (finder->folder[i].folder != NULL &&
+			strcmp(finder->folder[i].folder, folder) == 0)
+			return &finder->folder[i];
+	return NULL;
+}
+
 omb_status
-omb_wal_find_on_path(omb_repository *repo, const omb_timeline_path *path,
+omb_wal_finder_find(omb_wal_finder *finder, const char *file,
+					omb_wal_listed *out, omb_error *err)
+{
+	char *folder = omb_wal_folder(file);
+	omb_wal_list *list;
+	bool known;
+
+	if (folder == NULL)
+		return omb_error_set(err, OMB_USAGE,
+							 "\"%s\" is not the name of a WAL file", file);
+	list = find_folder(finder, folder);
+	known = list != NULL &&
+			omb_wal_list_find(list, file, out, err) != OMB_NOT_FOUND;
+	if (!known)
+	{
+		omb_error_clear(err);
+		if (list == NULL)
+			list = &finder->folder[finder->next++ % FOLDERS];
+		if (omb_wal_list_read(finder->repo->store, folder, list, err) ==
+			OMB_OK)
+			(void) omb_wal_list_find(list, file, out, err);
+	}
+	free(folder);
+	return err->status;
+}
+
+omb_status
+omb_wal_find_on_path(omb_wal_finder *finder, const omb_timeline_path *path,
 					 uint64_t segno, uint64_t segment_size,
-					 omb_wal_object *out, omb_error *err)
+					 omb_wal_listed *out, omb_error *err)
 {
 	uint64_t begin = segno * segment_size;
 	uint64_t end = begin + segment_size;
@@ -90,7 +161,7 @@ omb_wal_find_on_path(omb_repository *repo, const omb_timeline_path *path,
 		omb_error_clear(err);
 		omb_wal_name_format(path->entry[i - 1].timeline, segno, segment_size,
 							name);
-		if (omb_wal_find(repo, name, out, err) != OMB_NOT_FOUND)
+		if (omb_wal_finder_find(finder, name, out, err) != OMB_NOT_FOUND)
 			return err->status;
 	}
 	if (err->status == OMB_OK)

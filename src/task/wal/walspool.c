@@ -4,6 +4,8 @@
 #include "task/wal/walspool.h"
 
 #include "base/file.h"
+#include "base/text.h"
+#include "codec/crypto.h"
 #include "pgfmt/walname.h"
 
 #include <dirent.h>
@@ -53,10 +55,16 @@ read_boot_id(char out[OMB_BOOT_ID_SIZE])
 }
 
 bool
-omb_spool_open(omb_spool *spool, const char *parent, bool create)
+omb_spool_open(omb_spool *spool, const char *parent, const char *location,
+			   bool create)
 {
 	char *absolute = omb_path_absolute(parent);
+	uint8_t digest[OMB_SHA256_SIZE];
 	struct stat st;
+
+	omb_sha256(location, strlen(location), digest);
+	(void) omb_hex_format(digest, (OMB_SPOOL_LOCATION_SIZE - 1) / 2,
+						  spool->location);
 
 	spool->path = omb_format("%s/" OMB_SPOOL_NAME, absolute);
 	spool->dir = -1;
@@ -99,9 +107,8 @@ omb_spool_lock(omb_spool *spool)
 		   !omb_spool_is_gone(spool);
 }
 
-/* Does anybody else hold the lock? Not to be called while holding it. */
-static bool
-is_locked(const omb_spool *spool)
+bool
+omb_spool_is_served(const omb_spool *spool)
 {
 	if (flock(spool->dir, LOCK_SH | LOCK_NB) != 0)
 		return true;
@@ -151,9 +158,9 @@ spooled_name(const omb_spool *spool, const omb_wal_object *object,
 			 const struct stat *st)
 {
 	return omb_format(
-		"%s-%s.%s.%" PRIx64 ".%" PRIx64 ".%" PRIx64 ".%" PRIx64 "-%lx",
-		object->file, object->id, spool->boot, (uint64_t) st->st_dev,
-		(uint64_t) st->st_ino, (uint64_t) st->st_size,
+		"%s-%s.%s.%s.%" PRIx64 ".%" PRIx64 ".%" PRIx64 ".%" PRIx64 "-%lx",
+		object->file, object->id, spool->boot, spool->location,
+		(uint64_t) st->st_dev, (uint64_t) st->st_ino, (uint64_t) st->st_size,
 		(uint64_t) st->st_mtim.tv_sec, (unsigned long) st->st_mtim.tv_nsec);
 }
 
@@ -163,9 +170,9 @@ part_name(const omb_wal_object *object)
 	return omb_format("%s-%s" PART, object->file, object->id);
 }
 
-/* Is the name that of a spooled file or of a part? Tells the WAL file. */
+/* Is the name that of a spooled file or of a part? Tells the object. */
 static bool
-parse_name(const char *name, char file[OMB_WAL_NAME_TEXT])
+parse_name(const char *name, omb_wal_object *object)
 {
 	omb_wal_name parsed;
 	size_t len = strcspn(name, "-");
@@ -174,9 +181,10 @@ parse_name(const char *name, char file[OMB_WAL_NAME_TEXT])
 		strcspn(name + len + 1, ".") != OMB_WAL_ID_TEXT - 1 ||
 		name[len + OMB_WAL_ID_TEXT] != '.')
 		return false;
-	memcpy(file, name, len);
-	file[len] = '\0';
-	return omb_wal_name_parse(file, &parsed) == OMB_WAL_SEGMENT;
+	memset(object, 0, sizeof(*object));
+	memcpy(object->file, name, len);
+	memcpy(object->id, name + len + 1, OMB_WAL_ID_TEXT - 1);
+	return omb_wal_name_parse(object->file, &parsed) == OMB_WAL_SEGMENT;
 }
 
 static DIR *
@@ -281,7 +289,7 @@ omb_spool_take(const omb_spool *spool, const omb_wal_object *object,
 			taken = take_whole(spool, object, path);
 			break;
 		}
-		if (!is_locked(spool))
+		if (!omb_spool_is_served(spool))
 			break;
 		(void) clock_gettime(CLOCK_MONOTONIC, &now);
 		if (st.st_size != size)
@@ -297,19 +305,48 @@ omb_spool_take(const omb_spool *spool, const omb_wal_object *object,
 	return taken;
 }
 
+/* Tells an object of a file; false when there is none. */
+static bool
+find_file(const omb_spool *spool, const char *file, omb_wal_object *object,
+		  bool *several)
+{
+	DIR *dir = read_begin(spool);
+	omb_wal_object found;
+	bool any = false;
+	struct dirent *entry;
+
+	*several = false;
+	while (dir != NULL && (entry = readdir(dir)) != NULL)
+	{
+		if (!parse_name(entry->d_name, &found) ||
+			strcmp(found.file, file) != 0)
+			continue;
+		/* a file may be met under two names while it is given the second */
+		*several = *several || (any && strcmp(found.id, object->id) != 0);
+		*object = found;
+		any = true;
+	}
+	if (dir != NULL)
+		(void) closedir(dir);
+	return any;
+}
+
 bool
 omb_spool_has(const omb_spool *spool, const char *file)
 {
-	DIR *dir = read_begin(spool);
-	char name[OMB_WAL_NAME_TEXT];
-	bool found = false;
-	struct dirent *entry;
+	omb_wal_object ignored;
+	bool several;
 
-	while (dir != NULL && !found && (entry = readdir(dir)) != NULL)
-		found = parse_name(entry->d_name, name) && strcmp(name, file) == 0;
-	if (dir != NULL)
-		(void) closedir(dir);
-	return found;
+	return find_file(spool, file, &ignored, &several);
+}
+
+bool
+omb_spool_find(const omb_spool *spool, const char *file,
+			   omb_wal_object *object)
+{
+	bool several;
+
+	return find_file(spool, file, object, &several) && !several;
 }
 
 int
@@ -361,15 +398,15 @@ int
 omb_spool_tidy(const omb_spool *spool, omb_spool_keep keep, void *arg)
 {
 	DIR *dir = read_begin(spool);
-	char file[OMB_WAL_NAME_TEXT];
+	omb_wal_object object;
 	struct dirent *entry;
 	int kept = 0;
 
 	while (dir != NULL && (entry = readdir(dir)) != NULL)
 	{
-		if (!parse_name(entry->d_name, file))
+		if (!parse_name(entry->d_name, &object))
 			continue;
-		if (keep(file, arg))
+		if (keep(object.file, arg))
 			kept++;
 		else
 			(void) unlinkat(spool->dir, entry->d_name, 0);

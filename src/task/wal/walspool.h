@@ -3,7 +3,8 @@
  *
  * The spool is a directory omsupply_backup.spool, private to its owner:
  *
- *   <segment>-<id>.<boot>.<device>.<inode>.<size>.<mtime>   a whole segment
+ *   <segment>-<id>.<boot>.<location>.<device>.<inode>.<size>.<mtime>
+ *                            a whole segment
  *   <segment>-<id>.part      one that is being fetched
  *   asked                    the segment that was asked for last
  *
@@ -13,11 +14,12 @@
  * bytes had been checked: a file that was cut, changed or copied since is not
  * taken, nor is one from before a restart of the machine, since spooled files
  * are not synced. <boot> is the kernel's random id of the time since it was
- * started.
+ * started, <location> a hash of where the repository was said to be.
  *
  * The process that fetches ahead holds a lock (flock) on the directory; only
- * who holds it removes things, but for a file that is taken. Everybody may
- * remove the directory by hand at any time.
+ * who holds it removes things, but for a file that is taken. While it is held
+ * the directory is served: what is in it was in the repository minutes ago.
+ * Everybody may remove the directory by hand at any time.
  *
  * Functions here report no errors: a spool is an extra, and what does not
  * work is the same as nothing found.
@@ -29,23 +31,29 @@
 
 #define OMB_SPOOL_NAME "omsupply_backup.spool"
 #define OMB_BOOT_ID_SIZE 36
+#define OMB_SPOOL_LOCATION_SIZE 17
 
 typedef struct omb_spool
 {
 	char *path;
 	int dir;					 /* holds the lock too */
 	char boot[OMB_BOOT_ID_SIZE]; /* 32 digits */
+	char location[OMB_SPOOL_LOCATION_SIZE];
 } omb_spool;
 
 /*
- * Open the spool below a directory, making it with create. False when there
- * is none or it is not ours alone.
+ * Open the spool below a directory, for files from the repository at a
+ * location, making it with create. False when there is none or it is not ours
+ * alone.
  */
-extern bool omb_spool_open(omb_spool *spool, const char *parent, bool create);
+extern bool omb_spool_open(omb_spool *spool, const char *parent,
+						   const char *location, bool create);
 extern void omb_spool_close(omb_spool *spool);
 
 /* Lock it, unless somebody else has; closing the spool unlocks it. */
 extern bool omb_spool_lock(omb_spool *spool);
+/* Does somebody else hold the lock? Not to be called while holding it. */
+extern bool omb_spool_is_served(const omb_spool *spool);
 /* The directory was removed, or replaced by another one. */
 extern bool omb_spool_is_gone(const omb_spool *spool);
 
@@ -60,6 +68,13 @@ extern bool omb_spool_asked(const omb_spool *spool,
  */
 extern bool omb_spool_take(const omb_spool *spool,
 						   const omb_wal_object *object, const char *path);
+
+/*
+ * The object that a segment's file in the spool was fetched from, or is being
+ * fetched from. False when there is none, or several.
+ */
+extern bool omb_spool_find(const omb_spool *spool, const char *file,
+						   omb_wal_object *object);
 
 /* Is a file of that name there (not how good it is)? */
 extern bool omb_spool_has(const omb_spool *spool, const char *file);
