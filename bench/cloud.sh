@@ -84,6 +84,10 @@ ours_cloud_restore() {
 	as_user /usr/bin/time -f %M -o "$SCRATCH/memory" "$backup" restore --repository "$url" --credentials "$SCRATCH/keys" \
 		--key-file "$key" --pgdata "$SCRATCH/restored.ours" --target-immediate --jobs $JOBS
 }
+pgbackrest_cloud_restore() {
+	as_user mkdir -m 700 "$SCRATCH/restored.pgbr"
+	pgbr --stanza=main restore --pg1-path="$SCRATCH/restored.pgbr"
+}
 
 memory=0
 for run in $(seq "$RUNS"); do
@@ -101,11 +105,14 @@ for run in $(seq "$RUNS"); do
 		sed -i 's|^repo1-path=.*|repo1-path=/repository|' "$SCRATCH/pgbackrest.conf"
 		fresh_pgbr
 		measure "cloud-full-$delay" pgbackrest pgbr_full
-		measure "cloud-restore-$delay" ours ours_cloud_restore
+		# each is first in turn
+		tools='ours pgbackrest'
+		[ $((run % 2)) = 1 ] || tools='pgbackrest ours'
+		for tool in $tools; do
+			measure "cloud-restore-$delay" $tool ${tool}_cloud_restore
+		done
 		m=$(tail -n 1 "$SCRATCH/memory")
 		[ "$m" -le "$memory" ] || memory=$m
-		as_user mkdir -m 700 "$SCRATCH/restored.pgbr"
-		measure "cloud-restore-$delay" pgbackrest pgbr --stanza=main restore --pg1-path="$SCRATCH/restored.pgbr"
 		remove_restored
 		n=$((n + 1))
 		empty_buckets
