@@ -3,8 +3,8 @@
  */
 #include "repo/pagecache.h"
 
-#include "codec/crc32c.h"
 #include "base/file.h"
+#include "codec/crc32c.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -130,16 +130,10 @@ omb_status
 omb_wal_list_read(omb_store *store, const char *folder, omb_wal_list *list,
 				  omb_error *err)
 {
-	char *name = omb_strdup(folder);
-
 	omb_wal_list_clear(list);
-	if (omb_store_list(store, name, false, add_to_list, list, err) == OMB_OK)
-		list->folder = name;
-	else
-	{
+	list->folder = omb_strdup(folder);
+	if (omb_store_list(store, folder, false, add_to_list, list, err) != OMB_OK)
 		omb_wal_list_clear(list);
-		free(name);
-	}
 	return err->status;
 }
 

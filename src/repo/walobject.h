@@ -78,7 +78,7 @@ typedef struct omb_wal_list
 	size_t count;
 } omb_wal_list;
 
-/* List a folder (omb_wal_folder), which is copied, in place of another one. */
+/* List a folder (omb_wal_folder) in place of another one. */
 extern omb_status omb_wal_list_read(omb_store *store, const char *folder,
 									omb_wal_list *list, omb_error *err);
 /* As omb_wal_find, but of what was there then. */

@@ -3,8 +3,8 @@
  */
 #include "test/tap.h"
 
-#include "codec/crc32c.h"
 #include "base/file.h"
+#include "codec/crc32c.h"
 #include "task/restore/patch.h"
 #include "task/restore/placeunit.h"
 

@@ -5,8 +5,8 @@
 #include "test/tap.h"
 
 #include "base/buffer.h"
-#include "codec/crc32c.h"
 #include "base/file.h"
+#include "codec/crc32c.h"
 #include "pgfmt/walrecord.h"
 #include "pgfmt/walsegment.h"
 

@@ -279,29 +279,30 @@ only_what_was_checked_is_taken(void)
 	ok(omb_spool_asked(&spool, asked), "something was");
 	is_text(asked, SEGMENT, "namely that");
 
-	ok(!omb_spool_take(&second, &object, to) &&
+	ok(!omb_spool_take(&second, &object, to, 5) &&
 		   !omb_spool_find(&second, SEGMENT, &found),
 	   "an empty spool has nothing");
 	ok(put_spooled(&spool, &object, "bytes") && omb_spool_has(&spool, SEGMENT),
 	   "a file is put into it");
-	ok(!omb_spool_take(&second, &other, to), "another id is not taken");
+	ok(!omb_spool_take(&second, &other, to, 5), "another id is not taken");
 	ok(omb_spool_find(&second, SEGMENT, &found) &&
 		   strcmp(found.id, object.id) == 0 &&
 		   strcmp(found.file, SEGMENT) == 0,
 	   "the object of a file is found");
 	(void) put_spooled(&spool, &other, "bytes");
 	ok(!omb_spool_find(&second, SEGMENT, &found), "but not one of two");
-	ok(omb_spool_take(&second, &other, to), "the other one is taken too");
-	ok(omb_spool_take(&second, &object, to) &&
+	ok(omb_spool_take(&second, &other, to, 5), "the other one is taken too");
+	ok(omb_spool_take(&second, &object, to, 5) &&
 		   omb_file_read(to, 100, &out, &err) == OMB_OK && out.len == 5,
 	   "the right id is");
-	ok(!omb_spool_take(&second, &object, to) &&
+	ok(!omb_spool_take(&second, &object, to, 5) &&
 		   !omb_spool_has(&spool, SEGMENT),
 	   "once");
 
 	(void) put_spooled(&spool, &object, "bytes");
 	path = spooled_path(&spool);
-	ok(run("printf X >>", path, "") && !omb_spool_take(&second, &object, to),
+	ok(run("printf X >>", path, "") &&
+		   !omb_spool_take(&second, &object, to, 5),
 	   "a file that grew is not taken");
 	(void) unlink(path);
 	free(path);
@@ -309,7 +310,7 @@ only_what_was_checked_is_taken(void)
 	(void) put_spooled(&spool, &object, "bytes");
 	path = spooled_path(&spool);
 	ok(run("touch -d '2001-02-03 04:05:06'", path, "") &&
-		   !omb_spool_take(&second, &object, to),
+		   !omb_spool_take(&second, &object, to, 5),
 	   "nor one that was changed");
 	(void) unlink(path);
 	free(path);
@@ -318,7 +319,7 @@ only_what_was_checked_is_taken(void)
 	path = spooled_path(&spool);
 	moved = omb_format("%s.copy", path);
 	ok(run("cp -p", path, moved) && unlink(path) == 0 &&
-		   run("mv", moved, path) && !omb_spool_take(&second, &object, to),
+		   run("mv", moved, path) && !omb_spool_take(&second, &object, to, 5),
 	   "nor a copy");
 	(void) unlink(path);
 	free(moved);
@@ -326,20 +327,20 @@ only_what_was_checked_is_taken(void)
 
 	(void) put_spooled(&spool, &object, "bytes");
 	second.boot[0] = second.boot[0] == '0' ? '1' : '0';
-	ok(!omb_spool_take(&second, &object, to),
+	ok(!omb_spool_take(&second, &object, to, 5),
 	   "nor one from before a restart of the machine");
 	second.boot[0] = spool.boot[0];
 	omb_spool_close(&second);
 	ok(omb_spool_open(&second, scratch, "there", false) &&
-		   !omb_spool_take(&second, &object, to),
+		   !omb_spool_take(&second, &object, to, 5),
 	   "nor one from a repository that is said to be elsewhere");
 	omb_spool_close(&second);
 	(void) omb_spool_open(&second, scratch, "here", false);
-	ok(omb_spool_take(&second, &object, to), "the same one otherwise is");
+	ok(omb_spool_take(&second, &object, to, 5), "the same one otherwise is");
 
 	fd = omb_spool_begin(&spool, &object);
 	omb_spool_close(&spool);
-	ok(!omb_spool_take(&second, &object, to),
+	ok(!omb_spool_take(&second, &object, to, 5),
 	   "nobody waits for a part whose writer is gone");
 	(void) close(fd);
 	ok(omb_spool_lock(&second) && !omb_spool_is_gone(&second),

@@ -3,8 +3,8 @@
  */
 #include "store/gcs/gcs.h"
 
-#include "codec/crc32c.h"
 #include "base/text.h"
+#include "codec/crc32c.h"
 #include "store/gcs/gcsclient.h"
 #include "store/s3/s3client.h"
 #include "store/s3/s3sign.h"

@@ -10,8 +10,8 @@
 #include "store/gcs/gcsclient.h"
 
 #include "base/base64.h"
-#include "codec/crc32c.h"
 #include "base/text.h"
+#include "codec/crc32c.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

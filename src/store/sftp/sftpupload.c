@@ -13,8 +13,8 @@
  */
 #include "store/sftp/sftpupload.h"
 
-#include "codec/crc32c.h"
 #include "base/file.h"
+#include "codec/crc32c.h"
 #include "codec/crypto.h"
 
 #include <inttypes.h>

@@ -15,8 +15,8 @@
  */
 #include "task/backup/copy.h"
 
-#include "codec/crc32c.h"
 #include "base/file.h"
+#include "codec/crc32c.h"
 #include "pgfmt/page.h"
 #include "task/backup/copybatch.h"
 

@@ -4,8 +4,8 @@
  */
 #include "task/backup/copybatch.h"
 
-#include "codec/crc32c.h"
 #include "base/file.h"
+#include "codec/crc32c.h"
 
 #include <errno.h>
 #include <fcntl.h>

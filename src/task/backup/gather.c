@@ -4,9 +4,9 @@
  */
 #include "task/backup/gatherstate.h"
 
-#include "codec/crc32c.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "codec/crc32c.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,9 +6,9 @@
  */
 #include "task/backup/gatherstate.h"
 
-#include "codec/crc32c.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "codec/crc32c.h"
 
 #include <errno.h>
 #include <stdlib.h>

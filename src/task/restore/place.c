@@ -17,9 +17,9 @@
  */
 #include "task/restore/place.h"
 
-#include "codec/crc32c.h"
 #include "base/file.h"
 #include "base/pipeline.h"
+#include "codec/crc32c.h"
 #include "task/restore/ahead.h"
 #include "task/restore/placeunit.h"
 

@@ -3,8 +3,8 @@
  */
 #include "task/restore/placeunit.h"
 
-#include "codec/crc32c.h"
 #include "base/file.h"
+#include "codec/crc32c.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -333,15 +333,16 @@ search_wal(omb_repository *repo, const backup_facts *backup, omb_plan *plan,
 				is_before(repo, &found.object, s->target->time, &before,
 						  err) != OMB_OK)
 				break;
-			if (!before && !s->near)
+			if (before)
+				continue;
+			if (!s->near)
 			{
 				s->near = true;
 				s->told = segno;
 				tell_next(repo, finder, plan, segno, size, s);
 			}
-			if (!before)
-				(void) scan_segment(repo, &found, segno * size, scanner, s,
-									&ended, err);
+			(void) scan_segment(repo, &found, segno * size, scanner, s, &ended,
+								err);
 		}
 		else if (s->target->kind == OMB_TARGET_LSN && segno + 1 >= last_needed)
 		{

@@ -10,9 +10,9 @@
  */
 #include "task/restore/restore.h"
 
-#include "codec/crc32c.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "codec/crc32c.h"
 #include "pgfmt/control.h"
 #include "pgfmt/tablespacemap.h"
 #include "repo/backupinfo.h"

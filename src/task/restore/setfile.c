@@ -7,9 +7,9 @@
  */
 #include "task/restore/setfile.h"
 
-#include "codec/crc32c.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "codec/crc32c.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -12,9 +12,9 @@
  */
 #include "task/restore/setplace.h"
 
-#include "codec/crc32c.h"
 #include "base/file.h"
 #include "base/pipeline.h"
+#include "codec/crc32c.h"
 #include "task/restore/setfile.h"
 
 #include <errno.h>

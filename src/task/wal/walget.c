@@ -19,6 +19,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/*
+ * Seconds after which a process that fetches ahead and gets nowhere is no
+ * longer waited for. Over a slow line what it waits for comes in one piece,
+ * and to fetch the same beside it would take as long again.
+ */
+#define STUCK 5
+#define STUCK_FAR 300
+
 /* What timeline are the objects of, and what segments? */
 typedef struct neighbours
 {
@@ -103,11 +111,12 @@ omb_wal_get_spooled(const omb_wal_request *request, bool *ahead)
 	{
 		if (omb_store_is_far(store) && omb_spool_is_served(&spool))
 			taken = omb_spool_find(&spool, request->file, &object) &&
-					omb_spool_take(&spool, &object, request->path);
+					omb_spool_take(&spool, &object, request->path, STUCK_FAR);
 		/* else only what the repository holds now is right */
-		taken = taken || (omb_wal_find_in(store, request->file, &object,
-										  &ignored) == OMB_OK &&
-						  omb_spool_take(&spool, &object, request->path));
+		taken = taken ||
+				(omb_wal_find_in(store, request->file, &object, &ignored) ==
+					 OMB_OK &&
+				 omb_spool_take(&spool, &object, request->path, STUCK));
 	}
 	*ahead = taken && !omb_spool_lock(&spool);
 	omb_store_free(store);

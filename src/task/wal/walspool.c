@@ -23,9 +23,8 @@
 #define ASKED "asked"
 #define PART ".part"
 
-/* Waiting for a file under way: look this often, give up after so long. */
+/* Waiting for a file under way: look this often. */
 #define LOOK_NANOSECONDS 1000000
-#define STUCK_SECONDS 5
 
 #define COPY_PIECE ((size_t) 256 * 1024)
 
@@ -271,7 +270,7 @@ take_whole(const omb_spool *spool, const omb_wal_object *object,
 
 bool
 omb_spool_take(const omb_spool *spool, const omb_wal_object *object,
-			   const char *path)
+			   const char *path, int stuck_seconds)
 {
 	const struct timespec pause = { 0, LOOK_NANOSECONDS };
 	char *part = part_name(object);
@@ -297,7 +296,7 @@ omb_spool_take(const omb_spool *spool, const omb_wal_object *object,
 			size = st.st_size;
 			start = now;
 		}
-		else if (now.tv_sec - start.tv_sec > STUCK_SECONDS)
+		else if (now.tv_sec - start.tv_sec > stuck_seconds)
 			break;
 		(void) nanosleep(&pause, NULL);
 	}

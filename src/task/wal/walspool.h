@@ -64,10 +64,12 @@ extern bool omb_spool_asked(const omb_spool *spool,
 
 /*
  * Move an object's file to path, replacing what is there. While another
- * process is writing that very file, wait for it as long as it gets on.
+ * process is writing that very file, wait for it until it has not grown for
+ * so many seconds.
  */
 extern bool omb_spool_take(const omb_spool *spool,
-						   const omb_wal_object *object, const char *path);
+						   const omb_wal_object *object, const char *path,
+						   int stuck_seconds);
 
 /*
  * The object that a segment's file in the spool was fetched from, or is being
