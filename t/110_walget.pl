@@ -128,15 +128,15 @@ my $pid = prefetcher($spool);
 kill 'STOP', $pid;
 my $name = wait_spooled($segments[1]);
 unlink $name;
-my ($part) = $name =~ /^(.*?-[0-9a-f]{32})\./;
-append_to_file("$part.part", 'not all of it');
+my ($part, $location) = $name =~ /^(.*?-[0-9a-f]{32})\.[0-9a-f]{32}\.([0-9a-f]{16})\./;
+append_to_file("$part.$location.part", 'not all of it');
 is(get($segments[1]), '', 'a segment that the process holds and does not finish');
 kill 'CONT', $pid;
 kill 'KILL', $pid;
 wait_for('its death', sub { !prefetcher($spool) });
 unlink spooled($segments[2]);
 $part =~ s/$segments[1]-.*/basename_of(object($segments[2]))/e;
-append_to_file("$part.part", 'not all of it');
+append_to_file("$part.$location.part", 'not all of it');
 is(get($segments[2]), '', 'one that a dead process has begun');
 end_prefetcher();
 sub basename_of { my ($path) = @_; return $path =~ s/.*\///r }

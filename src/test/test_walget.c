@@ -339,6 +339,14 @@ only_what_was_checked_is_taken(void)
 	ok(omb_spool_take(&second, &object, to, 5), "the same one otherwise is");
 
 	fd = omb_spool_begin(&spool, &object);
+	ok(omb_spool_find(&second, SEGMENT, &found),
+	   "an object that is being fetched is found");
+	omb_spool_close(&second);
+	ok(omb_spool_open(&second, scratch, "there", false) &&
+		   !omb_spool_find(&second, SEGMENT, &found),
+	   "but not from elsewhere");
+	omb_spool_close(&second);
+	(void) omb_spool_open(&second, scratch, "here", false);
 	omb_spool_close(&spool);
 	ok(!omb_spool_take(&second, &object, to, 5),
 	   "nobody waits for a part whose writer is gone");

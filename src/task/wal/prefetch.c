@@ -3,9 +3,9 @@
  *
  * Each thread fetches segments of its own. The window is what follows the
  * segment that was asked for last; a store far away is told of all of it, so
- * that several segments come within one round trip. The process ends when everything that the
- * repository has was taken, when nobody asks for anything any more, or when
- * it is told to; it takes what is left in the spool away.
+ * that several segments come within one round trip. The process ends when
+ * everything that the repository has was taken, when nobody asks for anything
+ * any more, or when it is told to; it takes what is left in the spool away.
  */
 #include "task/wal/prefetch.h"
 

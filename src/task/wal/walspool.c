@@ -164,9 +164,10 @@ spooled_name(const omb_spool *spool, const omb_wal_object *object,
 }
 
 static char *
-part_name(const omb_wal_object *object)
+part_name(const omb_spool *spool, const omb_wal_object *object)
 {
-	return omb_format("%s-%s" PART, object->file, object->id);
+	return omb_format("%s-%s.%s" PART, object->file, object->id,
+					  spool->location);
 }
 
 /* Is the name that of a spooled file or of a part? Tells the object. */
@@ -273,7 +274,7 @@ omb_spool_take(const omb_spool *spool, const omb_wal_object *object,
 			   const char *path, int stuck_seconds)
 {
 	const struct timespec pause = { 0, LOOK_NANOSECONDS };
-	char *part = part_name(object);
+	char *part = part_name(spool, object);
 	struct timespec start = { 0, 0 };
 	struct timespec now;
 	off_t size = -1;
@@ -344,14 +345,25 @@ omb_spool_find(const omb_spool *spool, const char *file,
 			   omb_wal_object *object)
 {
 	bool several;
+	char *whole, *part;
+	bool found;
 
-	return find_file(spool, file, object, &several) && !several;
+	if (!find_file(spool, file, object, &several) || several)
+		return false;
+	/* the part first: it may become the whole meanwhile */
+	part = part_name(spool, object);
+	found = faccessat(spool->dir, part, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	free(part);
+	whole = find_whole(spool, object);
+	found = found || whole != NULL;
+	free(whole);
+	return found;
 }
 
 int
 omb_spool_begin(const omb_spool *spool, const omb_wal_object *object)
 {
-	char *part = part_name(object);
+	char *part = part_name(spool, object);
 	int fd;
 
 	/* never go on with another's file */
@@ -365,7 +377,7 @@ omb_spool_begin(const omb_spool *spool, const omb_wal_object *object)
 bool
 omb_spool_commit(const omb_spool *spool, const omb_wal_object *object, int fd)
 {
-	char *part = part_name(object);
+	char *part = part_name(spool, object);
 	char *name = NULL;
 	struct stat st;
 	bool good = fstat(fd, &st) == 0;
@@ -386,7 +398,7 @@ omb_spool_commit(const omb_spool *spool, const omb_wal_object *object, int fd)
 void
 omb_spool_abort(const omb_spool *spool, const omb_wal_object *object, int fd)
 {
-	char *part = part_name(object);
+	char *part = part_name(spool, object);
 
 	(void) unlinkat(spool->dir, part, 0);
 	(void) close(fd);

@@ -5,7 +5,8 @@
  *
  *   <segment>-<id>.<boot>.<location>.<device>.<inode>.<size>.<mtime>
  *                            a whole segment
- *   <segment>-<id>.part      one that is being fetched
+ *   <segment>-<id>.<location>.part
+ *                            one that is being fetched
  *   asked                    the segment that was asked for last
  *
  * <id> is that of the object in the repository (repo/walobject.h), so that
@@ -72,8 +73,8 @@ extern bool omb_spool_take(const omb_spool *spool,
 						   int stuck_seconds);
 
 /*
- * The object that a segment's file in the spool was fetched from, or is being
- * fetched from. False when there is none, or several.
+ * The object from which a segment's file in the spool was fetched, or is being
+ * fetched. False when there is none to be taken, or several.
  */
 extern bool omb_spool_find(const omb_spool *spool, const char *file,
 						   omb_wal_object *object);
