@@ -176,6 +176,17 @@ omb_wal_list_clear(omb_wal_list *list)
 	memset(list, 0, sizeof(*list));
 }
 
+void
+omb_wal_expect(omb_repository *repo, const omb_wal_listed *object,
+			   uint64_t len)
+{
+	char *name = omb_wal_object_name(&object->object);
+
+	omb_store_expect_all(repo->store, name,
+						 len < object->size ? len : object->size);
+	free(name);
+}
+
 omb_status
 omb_wal_find(omb_repository *repo, const char *file, omb_wal_object *out,
 			 omb_error *err)

@@ -86,6 +86,10 @@ extern omb_status omb_wal_list_find(const omb_wal_list *list, const char *file,
 									omb_wal_listed *out, omb_error *err);
 extern void omb_wal_list_clear(omb_wal_list *list);
 
+/* So many bytes of an object, or all, will be read; see omb_store_expect. */
+extern void omb_wal_expect(omb_repository *repo, const omb_wal_listed *object,
+						   uint64_t len);
+
 typedef struct omb_wal_facts
 {
 	char file[OMB_WAL_FILE_MAX + 1];

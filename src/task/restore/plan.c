@@ -191,17 +191,6 @@ look_at(const omb_wal_event *event, void *arg)
 	}
 }
 
-/* So many bytes of an object, or all, will be read. */
-static void
-expect(omb_repository *repo, const omb_wal_listed *found, uint64_t len)
-{
-	char *name = omb_wal_object_name(&found->object);
-
-	omb_store_expect_all(repo->store, name,
-						 len < found->size ? len : found->size);
-	free(name);
-}
-
 /* Far away what will be read of the next segments is asked for together. */
 static void
 tell_next(omb_repository *repo, omb_wal_finder *finder, const omb_plan *plan,
@@ -225,7 +214,7 @@ tell_next(omb_repository *repo, omb_wal_finder *finder, const omb_plan *plan,
 			s->told = UINT64_MAX;
 			return;
 		}
-		expect(repo, &next, s->near ? next.size : FACTS);
+		omb_wal_expect(repo, &next, s->near ? next.size : FACTS);
 		s->told++;
 	}
 }
@@ -240,7 +229,7 @@ scan_segment(omb_repository *repo, const omb_wal_listed *found, uint64_t begin,
 	const uint8_t *data;
 	size_t len;
 
-	expect(repo, found, found->size);
+	omb_wal_expect(repo, found, found->size);
 	if (omb_wal_open(repo, &found->object, &reader, err) != OMB_OK)
 		return err->status;
 	while (!s->found && omb_wal_next(reader, &data, &len, err) == OMB_OK &&

@@ -103,7 +103,6 @@ tell(prefetch *p, uint32_t timeline, uint64_t segno, uint64_t end)
 	{
 		omb_error ignored = OMB_ERROR_INIT;
 		omb_wal_listed found;
-		char *name;
 
 		omb_wal_name_format(timeline, p->told, p->segment_size, file);
 		if (omb_spool_has(p->spool, file))
@@ -113,9 +112,7 @@ tell(prefetch *p, uint32_t timeline, uint64_t segno, uint64_t end)
 			p->told_in_vain = end;
 			return;
 		}
-		name = omb_wal_object_name(&found.object);
-		omb_store_expect_all(p->repo->store, name, found.size);
-		free(name);
+		omb_wal_expect(p->repo, &found, found.size);
 	}
 }
 
