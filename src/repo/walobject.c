@@ -127,12 +127,16 @@ add_to_list(const omb_store_entry *entry, void *arg, omb_error *err)
 }
 
 omb_status
-omb_wal_list_read(omb_store *store, const char *folder, omb_wal_list *list,
+omb_wal_list_read(omb_store *store, const char *file, omb_wal_list *list,
 				  omb_error *err)
 {
 	omb_wal_list_clear(list);
-	list->folder = omb_strdup(folder);
-	if (omb_store_list(store, folder, false, add_to_list, list, err) != OMB_OK)
+	list->folder = omb_wal_folder(file);
+	if (list->folder == NULL)
+		return omb_error_set(err, OMB_USAGE,
+							 "\"%s\" is not the name of a WAL file", file);
+	if (omb_store_list(store, list->folder, false, add_to_list, list, err) !=
+		OMB_OK)
 		omb_wal_list_clear(list);
 	return err->status;
 }
@@ -198,19 +202,14 @@ omb_status
 omb_wal_find_in(omb_store *store, const char *file, omb_wal_object *out,
 				omb_error *err)
 {
-	char *folder = omb_wal_folder(file);
 	omb_wal_list list = { NULL, NULL, 0 };
 	omb_wal_listed found;
 
 	memset(out, 0, sizeof(*out));
-	if (folder == NULL)
-		return omb_error_set(err, OMB_USAGE,
-							 "\"%s\" is not the name of a WAL file", file);
-	if (omb_wal_list_read(store, folder, &list, err) == OMB_OK &&
+	if (omb_wal_list_read(store, file, &list, err) == OMB_OK &&
 		omb_wal_list_find(&list, file, &found, err) == OMB_OK)
 		*out = found.object;
 	omb_wal_list_clear(&list);
-	free(folder);
 	return err->status;
 }
 

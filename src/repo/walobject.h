@@ -78,8 +78,8 @@ typedef struct omb_wal_list
 	size_t count;
 } omb_wal_list;
 
-/* List a folder (omb_wal_folder) in place of another one. */
-extern omb_status omb_wal_list_read(omb_store *store, const char *folder,
+/* List the folder of a WAL file in place of another one. */
+extern omb_status omb_wal_list_read(omb_store *store, const char *file,
 									omb_wal_list *list, omb_error *err);
 /* As omb_wal_find, but of what was there then. */
 extern omb_status omb_wal_list_find(const omb_wal_list *list, const char *file,

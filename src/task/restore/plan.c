@@ -221,16 +221,15 @@ tell_next(omb_repository *repo, omb_wal_finder *finder, const omb_plan *plan,
 
 /* Feed one archived segment to the scanner; *ended when WAL stops in it. */
 static omb_status
-scan_segment(omb_repository *repo, const omb_wal_listed *found, uint64_t begin,
-			 omb_wal_scanner *scanner, const search *s, bool *ended,
-			 omb_error *err)
+scan_segment(omb_repository *repo, const omb_wal_object *object,
+			 uint64_t begin, omb_wal_scanner *scanner, const search *s,
+			 bool *ended, omb_error *err)
 {
 	omb_wal_reader *reader;
 	const uint8_t *data;
 	size_t len;
 
-	omb_wal_expect(repo, found, found->size);
-	if (omb_wal_open(repo, &found->object, &reader, err) != OMB_OK)
+	if (omb_wal_open(repo, object, &reader, err) != OMB_OK)
 		return err->status;
 	while (!s->found && omb_wal_next(reader, &data, &len, err) == OMB_OK &&
 		   len > 0)
@@ -330,14 +329,15 @@ search_wal(omb_repository *repo, const backup_facts *backup, omb_plan *plan,
 				s->told = segno;
 				tell_next(repo, finder, plan, segno, size, s);
 			}
-			(void) scan_segment(repo, &found, segno * size, scanner, s, &ended,
-								err);
+			(void) scan_segment(repo, &found.object, segno * size, scanner, s,
+								&ended, err);
 		}
 		else if (s->target->kind == OMB_TARGET_LSN && segno + 1 >= last_needed)
 		{
 			/* when that was, for files that are to fit */
-			if (scan_segment(repo, &found, segno * size, scanner, s, &before,
-							 err) == OMB_OK &&
+			omb_wal_expect(repo, &found, found.size);
+			if (scan_segment(repo, &found.object, segno * size, scanner, s,
+							 &before, err) == OMB_OK &&
 				segno == last_needed)
 			{
 				s->found = true;

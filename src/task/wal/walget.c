@@ -183,12 +183,6 @@ has_next(omb_repository *repo, const char *file, uint64_t segment_size)
 	return omb_wal_find(repo, next, &object, &ignored) == OMB_OK;
 }
 
-static bool
-keep_none(const char *file, void *arg)
-{
-	return false;
-}
-
 void
 omb_wal_get_ahead(omb_repository *repo, const omb_wal_request *request,
 				  bool absent)
@@ -211,7 +205,7 @@ omb_wal_get_ahead(omb_repository *repo, const omb_wal_request *request,
 	{
 		/* who finds it served believes what is in it */
 		if (omb_store_is_far(repo->store))
-			(void) omb_spool_tidy(&spool, keep_none, NULL);
+			omb_spool_empty(&spool);
 		if (more)
 			omb_prefetch_start(repo, &spool, request->file,
 							   (uint64_t) st.st_size, request->jobs);

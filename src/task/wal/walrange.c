@@ -101,43 +101,36 @@ omb_wal_finder_free(omb_wal_finder *finder)
 	free(finder);
 }
 
-/* What is known of a folder, or NULL. */
+/* What is known of a WAL file's folder, or NULL. */
 static omb_wal_list *
-find_folder(omb_wal_finder *finder, const char *folder)
+find_folder(omb_wal_finder *finder, const char *file)
 {
+	char *folder = omb_wal_folder(file);
+	omb_wal_list *found = NULL;
 	size_t i;
 
-	for (i = 0; i < FOLDERS; i++)
+	for (i = 0; folder != NULL && i < FOLDERS; i++)
 		if (finder->folder[i].folder != NULL &&
 			strcmp(finder->folder[i].folder, folder) == 0)
-			return &finder->folder[i];
-	return NULL;
+			found = &finder->folder[i];
+	free(folder);
+	return found;
 }
 
 omb_status
 omb_wal_finder_find(omb_wal_finder *finder, const char *file,
 					omb_wal_listed *out, omb_error *err)
 {
-	char *folder = omb_wal_folder(file);
-	omb_wal_list *list;
-	bool known;
+	omb_wal_list *list = find_folder(finder, file);
 
-	if (folder == NULL)
-		return omb_error_set(err, OMB_USAGE,
-							 "\"%s\" is not the name of a WAL file", file);
-	list = find_folder(finder, folder);
-	known = list != NULL &&
-			omb_wal_list_find(list, file, out, err) != OMB_NOT_FOUND;
-	if (!known)
-	{
-		omb_error_clear(err);
-		if (list == NULL)
-			list = &finder->folder[finder->next++ % FOLDERS];
-		if (omb_wal_list_read(finder->repo->store, folder, list, err) ==
-			OMB_OK)
-			(void) omb_wal_list_find(list, file, out, err);
-	}
-	free(folder);
+	if (list != NULL &&
+		omb_wal_list_find(list, file, out, err) != OMB_NOT_FOUND)
+		return err->status;
+	omb_error_clear(err);
+	if (list == NULL)
+		list = &finder->folder[finder->next++ % FOLDERS];
+	if (omb_wal_list_read(finder->repo->store, file, list, err) == OMB_OK)
+		(void) omb_wal_list_find(list, file, out, err);
 	return err->status;
 }
 

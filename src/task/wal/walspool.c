@@ -434,9 +434,15 @@ keep_none(const char *file, void *arg)
 }
 
 void
-omb_spool_remove(const omb_spool *spool)
+omb_spool_empty(const omb_spool *spool)
 {
 	(void) omb_spool_tidy(spool, keep_none, NULL);
+}
+
+void
+omb_spool_remove(const omb_spool *spool)
+{
+	omb_spool_empty(spool);
 	(void) unlinkat(spool->dir, ASKED, 0);
 	/* fails when somebody else keeps things in it, and then it stays */
 	(void) rmdir(spool->path);

@@ -99,6 +99,8 @@ extern void omb_spool_abort(const omb_spool *spool,
 typedef bool (*omb_spool_keep)(const char *file, void *arg);
 extern int omb_spool_tidy(const omb_spool *spool, omb_spool_keep keep,
 						  void *arg);
+/* With the lock held, remove all WAL files. */
+extern void omb_spool_empty(const omb_spool *spool);
 /* With the lock held, remove everything and the directory. */
 extern void omb_spool_remove(const omb_spool *spool);
 
